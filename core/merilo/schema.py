@@ -12,7 +12,7 @@ from typing import Literal
 from merilo.quantities import QUANTITIES
 
 Policy = Literal["autogen", "raw"]
-"""autogen: base rows, roll-ups, events, kept for ever. raw: readings and live lane, kept as long as the company wants."""
+"""autogen: base rows, roll-ups, events: for ever. raw: readings and live lane: as long as the company wants."""
 
 RESOLUTIONS = ("15m", "1h", "1d", "1mo")
 
