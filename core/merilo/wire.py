@@ -106,6 +106,12 @@ class Readings(msgspec.Struct, frozen=True):
         """Number of the last reading of the message, the rejected ones included."""
         return self.first + len(self.readings) + len(self.rejected) - 1
 
+    def numbered(self) -> list[tuple[int, Reading]]:
+        """The readings that can be taken, each with its number."""
+        gone = {number for number, _, _ in self.rejected}
+        free = (n for n in range(self.first, self.last + 1) if n not in gone)
+        return list(zip(free, self.readings, strict=True))
+
 
 class Rejection(msgspec.Struct, frozen=True):
     """One reading that will never be taken."""

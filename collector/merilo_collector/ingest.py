@@ -1,0 +1,252 @@
+"""Takes batches of messages: raw write, then work table, then acknowledgement. In this order, always.
+
+A crash between any two of these steps ends in a resend by the gateway, and a resend changes nothing: a raw point's
+identity is (company, site, gateway, device, instant), all from the topic and the payload's device id.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from merilo import topics, wire
+from merilo.errors import PayloadError, StoreRefusedError, StoreUnavailableError
+from merilo.ids import DeviceKey, GatewayKey, RegisterKey
+from merilo.instants import DAY_MS, SECOND_MS, floor_ms, to_text
+from merilo.ports import Point, SeriesStore
+from merilo.reading import Reading
+from merilo_adapters.registry import Registry
+from merilo_adapters.registry.work import DeadLetter, Work, WorkBatch
+from merilo_collector.checksum import row_hash
+from merilo_collector.intake import Delivery
+from merilo_collector.ranges import Ranges
+
+log = logging.getLogger(__name__)
+
+FUTURE_MAX_MS = 300 * SECOND_MS
+"""Clocks of gateways may be this far ahead; what is newer would overwrite the future."""
+LATE_MIN_MS = DAY_MS
+LATE_MARGIN_MS = 30 * DAY_MS
+"""Readings are taken until 30 days before the raw retention ends: the ledger can always walk again from there."""
+LATE_AFTER_MS = 60 * SECOND_MS
+"""A reading older than this on arrival counts as late in the day's quality."""
+DEVICES_PER_GATEWAY_MAX = 200
+"""New devices one gateway may bring: a bound on what a broken payload can create."""
+DEAD_PAYLOAD_MAX = 65_536
+"""Bytes of a message kept with a dead letter."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """One message of readings on its way into the store."""
+
+    delivery: Delivery
+    gateway: GatewayKey
+    epoch: str
+    first: int
+    last: int
+    readings: list[tuple[int, Reading]]
+    """Numbers and readings that go to the store; what is refused on the way moves to ``rejected``."""
+    rejected: list[wire.Rejection] = field(default_factory=list)
+
+    def ack(self) -> tuple[str, bytes]:
+        """Topic and payload that free exactly this message's numbers at its gateway."""
+        ack = wire.Ack(epoch=self.epoch, first=self.first, last=self.last, rejected=tuple(self.rejected))
+        return topics.build(self.gateway, "ack"), wire.to_payload(ack)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What to tell gateways and broker after one batch."""
+
+    acks: list[tuple[str, bytes]]
+    """Topic and payload."""
+    done: list[Delivery]
+    """May be released to the broker."""
+    failed: dict[str, str]
+    """Company and reason: its messages are neither committed nor acknowledged, its gateways will send them again."""
+
+
+class Steps:
+    """Called between the steps of a batch; the fault suite kills the process there."""
+
+    def reached(self, step: str) -> None:
+        """One of raw_written, work_committed, acknowledged."""
+
+
+class Ingest:
+    """Everything between a batch of deliveries and its acknowledgements; no sockets but the store's, no clock."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        work: Work,
+        store_of: Callable[[str], SeriesStore],
+        *,
+        on_readings: Callable[[GatewayKey, Sequence[Reading]], None] = lambda gateway, readings: None,
+        on_message: Callable[[topics.Topic, bytes, int], None] = lambda topic, payload, now_ms: None,
+        steps: Steps | None = None,
+    ) -> None:
+        self._registry = registry
+        self._work = work
+        self._store_of = store_of
+        self._on_readings = on_readings
+        self._on_message = on_message
+        self._steps = steps or Steps()
+        self._version = -1
+        self._gateways: set[GatewayKey] = set()
+        self._late_max_ms: dict[str, int | None] = {}
+        self._devices: set[DeviceKey] = set()
+        self._received: dict[tuple[GatewayKey, str], Ranges] = {}
+
+    def handle(self, batch: Sequence[Delivery], now_ms: int) -> Outcome:
+        """Takes one batch. Afterwards everything in ``acks`` is durable in store and work table."""
+        self._refresh()
+        work = WorkBatch()
+        taken: dict[str, list[Taken]] = defaultdict(list)
+        done: list[Delivery] = []
+        for delivery in batch:
+            try:
+                self._sort(delivery, now_ms, taken, done, work)
+            except PayloadError as error:
+                work.dead.append(_dead(delivery, error.reason, error.detail, now_ms))
+                done.append(delivery)
+            except Exception as error:  # one message must never stop the others: it becomes a dead letter
+                log.exception("message not handled topic=%s", delivery.topic)
+                work.dead.append(_dead(delivery, "internal", repr(error)[:500], now_ms))
+                done.append(delivery)
+        failed: dict[str, str] = {}
+        written: list[Taken] = []
+        for company, messages in taken.items():
+            try:
+                self._write(company, messages, work, now_ms)
+                written.extend(messages)
+            except (StoreUnavailableError, StoreRefusedError) as error:
+                failed[company] = str(error)
+        self._steps.reached("raw_written")
+        for message in written:
+            self._note(message, work, now_ms)
+        self._work.commit(work)
+        self._steps.reached("work_committed")
+        for message in written:
+            done.append(message.delivery)
+            self._on_readings(message.gateway, [reading for _, reading in message.readings])
+        return Outcome([message.ack() for message in written], done, failed)
+
+    def acknowledged(self) -> None:
+        """Called when acknowledgements have left."""
+        self._steps.reached("acknowledged")
+
+    def _refresh(self) -> None:
+        version = self._registry.version()
+        if version == self._version:
+            return
+        self._gateways = {g.key for g in self._registry.gateways() if g.revoked_ms is None}
+        companies = self._registry.companies()
+        self._late_max_ms = {
+            c.id: None if c.raw_days is None else max(LATE_MIN_MS, c.raw_days * DAY_MS - LATE_MARGIN_MS)
+            for c in companies
+        }
+        self._devices = {d.key for c in companies for d in self._registry.devices(c.id)}
+        self._version = version
+
+    def _sort(
+        self,
+        delivery: Delivery,
+        now_ms: int,
+        taken: dict[str, list[Taken]],
+        done: list[Delivery],
+        work: WorkBatch,
+    ) -> None:
+        topic = topics.parse(delivery.topic)
+        if topic.gateway not in self._gateways:
+            raise PayloadError("unknown_gateway", f"the registry has no gateway {'/'.join(topic.gateway)}")
+        if topic.channel != "readings":
+            if delivery.payload:  # an empty payload clears a retained message
+                self._on_message(topic, delivery.payload, now_ms)
+            done.append(delivery)
+            return
+        message = wire.readings_from(delivery.payload)
+        found = Taken(delivery, topic.gateway, message.epoch, message.first, message.last, message.numbered())
+        taken[topic.gateway.company].append(found)
+        for number, reason, detail in message.rejected:
+            self._reject(found, number, reason, detail, work, now_ms)
+
+    def _seen(self, gateway: GatewayKey, epoch: str) -> Ranges:
+        found = self._received.get((gateway, epoch))
+        if found is None:
+            found = self._received[(gateway, epoch)] = Ranges(self._work.received(gateway, epoch))
+        return found
+
+    def _write(self, company: str, messages: list[Taken], work: WorkBatch, now_ms: int) -> None:
+        """Writes what can be taken of these messages; what the receiver or the store refuses moves to ``rejected``."""
+        points: list[Point] = []
+        owner: list[tuple[Taken, int]] = []
+        for taken in messages:
+            refused = {key.device for key in self._new_devices(taken, now_ms)}
+            good: list[tuple[int, Reading]] = []
+            for number, reading in taken.readings:
+                reason, detail = self._untimely(company, reading, now_ms)
+                if reading.device in refused:
+                    reason, detail = "too_many_devices", f"{reading.device}: this gateway brings too many new devices"
+                if reason:
+                    self._reject(taken, number, reason, detail, work, now_ms)
+                    continue
+                good.append((number, reading))
+                points.append(Point((*taken.gateway, reading.device), reading.at_ms, reading.values))
+                owner.append((taken, number))
+            taken.readings = good
+        for position, reason in self._store_of(company).write(company, "readings", points):
+            taken, number = owner[position]
+            self._reject(taken, number, "store_refused", reason, work, now_ms)
+            taken.readings = [pair for pair in taken.readings if pair[0] != number]
+
+    def _new_devices(self, taken: Taken, now_ms: int) -> list[DeviceKey]:
+        """Enters devices never seen before; gives those that are refused."""
+        new = {DeviceKey(*taken.gateway, r.device) for _, r in taken.readings} - self._devices
+        if not new:
+            return []
+        refused = self._registry.see_devices(sorted(new), now_ms, DEVICES_PER_GATEWAY_MAX)
+        self._devices |= new - set(refused)
+        return refused
+
+    def _untimely(self, company: str, reading: Reading, now_ms: int) -> tuple[str, str]:
+        if reading.at_ms > now_ms + FUTURE_MAX_MS:
+            return "future", f"{reading.device}: {to_text(reading.at_ms)} is more than 300 s ahead of {to_text(now_ms)}"
+        late_max_ms = self._late_max_ms.get(company)
+        if late_max_ms is not None and reading.at_ms < now_ms - late_max_ms:
+            return "too_late", f"{reading.device}: {to_text(reading.at_ms)} is older than {late_max_ms // DAY_MS} days"
+        return "", ""
+
+    def _reject(self, taken: Taken, number: int, reason: str, detail: str, work: WorkBatch, now_ms: int) -> None:
+        taken.rejected.append(wire.Rejection(number, reason))
+        gateway = taken.gateway
+        day = to_text(now_ms)[:10]
+        work.count(f"{gateway.company}/{gateway.site}/{gateway.gateway}", f"rejected:{reason}:{day}", 1)
+        body = taken.delivery.payload[:DEAD_PAYLOAD_MAX]
+        work.dead.append(DeadLetter(now_ms, taken.delivery.topic, reason, detail, body, gateway, number))
+
+    def _note(self, taken: Taken, work: WorkBatch, now_ms: int) -> None:
+        """Marks in the work table what was written: which devices, which numbers, how many of each day."""
+        work.received.append((taken.gateway, taken.epoch, taken.first, taken.last))
+        seen = self._seen(taken.gateway, taken.epoch)
+        for number, reading in taken.readings:
+            key = DeviceKey(*taken.gateway, reading.device)
+            work.touch(RegisterKey(*key, "*"), reading.at_ms, reading.at_ms)
+            day_ms = floor_ms(reading.at_ms, DAY_MS)
+            scope = f"{'/'.join(key)}/{to_text(day_ms)[:10]}"
+            if number in seen:
+                work.count(scope, "duplicate", 1)
+                continue
+            work.add_sum(key, day_ms, 1, row_hash(reading.at_ms, reading.values))
+            if reading.at_ms < now_ms - LATE_AFTER_MS:
+                work.count(scope, "late", 1)
+        seen.add(taken.first, taken.last)
+
+
+def _dead(delivery: Delivery, reason: str, detail: str, now_ms: int) -> DeadLetter:
+    return DeadLetter(
+        now_ms, delivery.topic[:500], reason, detail[:500], delivery.payload[:DEAD_PAYLOAD_MAX], None, None
+    )

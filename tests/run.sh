@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# All tests, quickest first: the style, the units, then what needs real parts.
+set -euo pipefail
+bin=.venv/bin
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "format, lint, types, import contracts"
+$bin/ruff format --check . && $bin/ruff check . && $bin/mypy && $bin/lint-imports --no-cache
+
+step "unit tests"
+$bin/pytest tests/unit -q -p no:cacheprovider
+
+step "contracts, integration, faults, page"
+if [ -z "${MERILO_TEST_INFLUXD2:-}${MERILO_TEST_INFLUX_URL:-}" ]; then
+  echo "InfluxDB 2.x: not run here (name a server program in MERILO_TEST_INFLUXD2 or a server in MERILO_TEST_INFLUX_URL)"
+fi
+marks="not long"; [ "${MERILO_LONG:-}" = 1 ] && marks="long or not long"
+$bin/pytest tests/contract tests/integration tests/faults tests/e2e tests/docs -q -m "$marks" -p no:cacheprovider
