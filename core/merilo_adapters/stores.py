@@ -1,0 +1,55 @@
+"""The store that an address names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from merilo.errors import ConfigError
+from merilo.ports import SeriesStore, StoreAdmin
+
+ADDRESSES = "sqlite:///relative/folder, sqlite:////absolute/folder, http://host:8086 or https://host"
+"""What a person can write."""
+
+
+class Store(SeriesStore, StoreAdmin, Protocol):
+    """A series store with its set-up and life signs."""
+
+    def close(self) -> None:
+        """Gives files and connections back; the store can be used again afterwards."""
+        ...
+
+
+def open_store(
+    url: str,
+    *,
+    token: str | None = None,
+    username: str | None = None,
+    password: str | None = None,
+    org: str = "merilo",
+) -> Store:
+    """The store at this address; nothing is opened or asked before the first call.
+
+    Args:
+        url: One of ADDRESSES. Three slashes are a folder relative to the working directory, four an absolute one,
+            as in SQLAlchemy's addresses.
+        token: API token of an InfluxDB 2.
+        username: Login of an InfluxDB 1.
+        password: Password of that login.
+        org: Organisation of an InfluxDB 2.
+
+    Raises:
+        ConfigError: Not such an address, or two kinds of login at once.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        from merilo_adapters.sqlite_store import SqliteStore
+
+        path = unquote(url.removeprefix("sqlite:///"))
+        if not url.startswith("sqlite:///") or not path:
+            raise ConfigError("store", f"{url!r} names no folder", f"Write {ADDRESSES}")
+        return SqliteStore(Path(path))
+    if parts.scheme in ("http", "https") and parts.hostname:
+        raise ConfigError("store", f"{url!r}: InfluxDB is not built in", f"Write {ADDRESSES}")
+    raise ConfigError("store", f"{url!r} is not an address of a store", f"Write {ADDRESSES}")
