@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -107,7 +108,7 @@ def _edges(unit: Unit, zone: ZoneInfo, start_ms: int, end_ms: int) -> Iterator[i
         if unit == "day":
             yield from days
         else:
-            for begin, end in zip(days, days[1:], strict=False):
+            for begin, end in pairwise(days):
                 yield from _hours(begin, end, zone)
             yield days[-1]
     elif unit == "month":
