@@ -107,7 +107,7 @@ def test_a_reported_swap_to_a_lower_register_counts_on_from_its_first_reading():
 def still(
     end: int, shown_after: int, last: int, *, watt: tuple[int, int] | None = (1_990, 2_010), level: int = 302 * KWH
 ) -> list[Poll]:
-    """2 kW from 300 kWh on; the register stands still from minute 60 to before minute end, then goes on at shown_after."""
+    """2 kW from 300 kWh on; the register stands still from minute 60 until minute end and goes on at shown_after."""
     found: list[Poll] = []
     for i in range(last + 1):
         if i < 60:
