@@ -221,15 +221,14 @@ def test_deleting_readings_inside_a_segment_keeps_its_total_and_raises_no_state(
 
 
 def spoilt(fault: str, seed: int, *, power: bool) -> tuple[Polls, Load]:
-    """Three days of 0.5 to 5 kW from 10 to 90 MWh on, one fault on the second day that lasts at most 20 hours."""
+    """Three days of 0.5 to 5 kW from 43 MWh or more on, one fault on the second day that lasts at most 20 hours."""
     rng = np.random.default_rng([seed, 4])
     load = restless(T0, T0 + 4 * DAY, KW // 2, 9 * KW // 2, rng)
-    meter = Meter(
-        load=load, step_mwh=int(rng.choice([1, 10, 100])) * WH, first_mwh=int(rng.integers(10, 90)) * 1_000 * KWH
-    )
+    first = (int(rng.integers(43, 90)) * 1_000 + 437) * KWH  # no power of ten times what a fresh counter shows
+    meter = Meter(load=load, step_mwh=int(rng.choice([10, 100])) * WH, first_mwh=first)
     polls = Polls(meter, schedule(T0, T0 + 3 * DAY, 300_000), power=power)
     at = T0 + DAY + int(rng.integers(0, DAY // 2))
-    end = at + int(rng.integers(1, 20 * HOUR))
+    end = at + int(rng.integers(10 * MINUTE, 20 * HOUR))
     faults = {
         "reset": lambda: polls.reset(at),
         "swap_up": lambda: polls.swap(at, polls.shows(at) + int(rng.integers(50, 5_000)) * KWH),
