@@ -1,0 +1,283 @@
+"""What a gateway says of its devices, taken over as proposals. Doing it again changes nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from merilo import wire
+from merilo.ids import DeviceKey, GatewayKey, MeterKey, RegisterKey, is_id
+from merilo.instants import QUARTER_MS, floor_ms, to_ms
+from merilo.quantities import is_register
+from merilo.site import NAME_MAX, Device, MeterVersion
+from merilo_adapters.registry import companies, devices, facts, meters, tables
+from merilo_adapters.registry.work import FORM, touch_rows
+
+POWER_MAX_W = 1e9
+"""Largest power a gateway may state; above it the statement is passed over."""
+INTERVAL_MAX_S = 86_400.0
+_MWH_MAX = 9_000_000_000_000_000
+"""9 TWh in mWh: largest step or rollover that may be stated."""
+
+
+@dataclass(frozen=True, slots=True)
+class BirthChanges:
+    """What one birth message changed; everything empty when it was known already."""
+
+    new_devices: tuple[DeviceKey, ...] = ()
+    changed_devices: tuple[DeviceKey, ...] = ()
+    """Known before, and described otherwise now."""
+    facts: Mapping[RegisterKey, int] = field(default_factory=dict)
+    """Registers whose facts changed, and from which grid instant."""
+    identities: Mapping[DeviceKey, int] = field(default_factory=dict)
+    """Devices behind whose id another device answers now, and since when."""
+    meters: Mapping[MeterKey, int] = field(default_factory=dict)
+    """Meters that were made or changed, and from which grid instant their rows must be formed again."""
+    refused: tuple[DeviceKey, ...] = ()
+    """Invalid ids, and more devices than one gateway may bring."""
+
+    def __bool__(self) -> bool:
+        return bool(self.new_devices or self.changed_devices or self.facts or self.identities or self.meters)
+
+
+@dataclass(slots=True)
+class _Changes:
+    """Collects what one birth changes."""
+
+    new: list[DeviceKey] = field(default_factory=list)
+    changed: list[DeviceKey] = field(default_factory=list)
+    facts: dict[RegisterKey, int] = field(default_factory=dict)
+    identities: dict[DeviceKey, int] = field(default_factory=dict)
+    meters: dict[MeterKey, int] = field(default_factory=dict)
+    refused: list[DeviceKey] = field(default_factory=list)
+
+
+def apply(
+    connection: sa.Connection, gateway: GatewayKey, birth: wire.Birth, at_ms: int, max_per_gateway: int
+) -> BirthChanges:
+    """Takes over what a birth message proposes, and marks what must be worked on.
+
+    Args:
+        connection: In a writing transaction.
+        gateway: From the topic.
+        birth: As it came.
+        at_ms: When it came; a birth from the future counts from then.
+        max_per_gateway: Devices that nobody confirmed.
+
+    Raises:
+        NotFoundError: The registry has no such gateway.
+    """
+    companies.existing_gateway(connection, gateway)
+    said_ms = min(at_ms, _instant(birth.at, at_ms))
+    changes = _Changes()
+    room = devices.room(connection, gateway, max_per_gateway)
+    known = {d.key: d for d in devices.devices(connection, gateway.company, gateway.site)}
+    taken: list[DeviceKey] = []
+    for device_id, told in birth.devices.items():
+        key = DeviceKey(*gateway, device_id)
+        if not is_id(device_id) or (key not in known and len(changes.new) >= room):
+            changes.refused.append(key)
+            continue
+        taken.append(key)
+        _describe(connection, key, told, known.get(key), said_ms, changes)
+    for key in taken:
+        _propose_meters(connection, key, birth.devices[key.device], at_ms, changes)
+    for key in taken:
+        _propose_parent(connection, key, birth.devices[key.device], changes)
+    _settle_facts(connection, taken, birth, said_ms, changes)
+    _touch(connection, gateway.company, changes, at_ms)
+    return BirthChanges(
+        tuple(changes.new),
+        tuple(changes.changed),
+        changes.facts,
+        changes.identities,
+        changes.meters,
+        tuple(changes.refused),
+    )
+
+
+def _instant(text: str, otherwise_ms: int) -> int:
+    try:
+        return to_ms(datetime.fromisoformat(text))
+    except (ValueError, TypeError, OverflowError):
+        return otherwise_ms
+
+
+def _clean(text: str) -> str:
+    return "".join(character for character in text if character.isprintable())[:NAME_MAX].strip()
+
+
+def _within(value: float | None, low: float, high: float) -> float | None:
+    return value if value is not None and math.isfinite(value) and low < value <= high else None
+
+
+def _columns(told: wire.BirthDevice) -> dict[str, Any]:
+    """What a birth may set of a device; nonsense is passed over."""
+    return {
+        "model": _clean(told.model),
+        "serial": _clean(told.serial),
+        "profile": _clean(told.profile),
+        "profile_version": _clean(told.profile_version),
+        "channel_of": told.channel_of if is_id(told.channel_of) else "",
+        "interval_s": _within(told.interval_s, 0.0, INTERVAL_MAX_S) or 10.0,
+        "proposed_role": _clean(told.role)[:32],
+        "proposed_max_power_w": _within(told.max_power_w, 0.0, POWER_MAX_W),
+        "proposed_zero_is_valid": told.zero_is_valid,
+        "born": True,
+    }
+
+
+def _describe(
+    connection: sa.Connection,
+    key: DeviceKey,
+    told: wire.BirthDevice,
+    before: Device | None,
+    said_ms: int,
+    changes: _Changes,
+) -> None:
+    says = _columns(told)
+    if before is None:
+        devices.enter(connection, key, said_ms, **says)
+        changes.new.append(key)
+        return
+    row = connection.execute(sa.select(tables.devices).where(devices.is_device(key))).one()
+    if all(getattr(row, name) == value for name, value in says.items()):
+        return
+    serial, profile = says["serial"], says["profile"]
+    # A device that says nothing of itself has not changed; one that was never described has no identity to lose.
+    another = row.born and (
+        (serial and row.serial and serial != row.serial) or (row.profile and profile != row.profile)
+    )
+    connection.execute(sa.update(tables.devices).where(devices.is_device(key)).values(**says))
+    changes.changed.append(key)
+    if another and devices.add_identity(connection, before, said_ms, serial=serial, profile=profile):
+        changes.identities[key] = said_ms
+
+
+def _propose_meters(
+    connection: sa.Connection, key: DeviceKey, told: wire.BirthDevice, at_ms: int, changes: _Changes
+) -> None:
+    """Makes the meters that the gateway's file names; what a person confirmed stays as it is."""
+    versions = meters.meters(connection, key.company, key.site)
+    mine = [version for version in versions if version.device == key]
+    if any(version.confirmed for version in mine):
+        return
+    if not told.meters:
+        default = meters.add_default(connection, key, told.role, at_ms)
+        _set(connection, default, versions, _definition(default, key, "", told.role, versions), changes)
+        return
+    wanted: set[MeterKey] = set()
+    for proposal in told.meters:
+        if not is_id(proposal.meter):
+            continue
+        name = _own_name(connection, key, proposal.meter, at_ms, changes)
+        wanted.add(name)
+        role = proposal.role or told.role
+        _set(connection, name, versions, _definition(name, key, proposal.phase, role, versions), changes)
+    for version in mine:
+        if wanted and version.key not in wanted and not meters.users_of(version.meter, versions, 0):
+            meters.store(connection, version.key, [])  # it stood for the device until its parts were named
+            changes.meters[version.key] = version.valid_from_ms
+
+
+def _definition(name: MeterKey, key: DeviceKey, phase: str, role: str, versions: list[MeterVersion]) -> MeterVersion:
+    parent = next((version.parent for version in versions if version.key == name), None)
+    return MeterVersion(
+        **name._asdict(),
+        valid_from_ms=0,
+        role=meters.role_of(role),
+        parent=parent,
+        device=key,
+        phase=phase,  # type: ignore[arg-type]  # the message's type has the same closed set
+    )
+
+
+def _own_name(connection: sa.Connection, key: DeviceKey, wanted: str, at_ms: int, changes: _Changes) -> MeterKey:
+    """The id of a proposed meter: the wanted one unless another device has it."""
+    mark = f"{key.gateway}/{key.device}"
+    taken = meters.names(connection, key.company, key.site)
+    for name in (wanted, meters.cut_id(f"{key.gateway}-{wanted}")):
+        if taken.get(name) == mark:
+            return MeterKey(key.company, key.site, name)
+    found = MeterKey(key.company, key.site, meters.free_id(wanted, key, taken))
+    meters.enter(connection, found, at_ms, mark)
+    return found
+
+
+def _set(
+    connection: sa.Connection,
+    name: MeterKey,
+    versions: list[MeterVersion],
+    definition: MeterVersion,
+    changes: _Changes,
+) -> None:
+    if [version for version in versions if version.key == name] != [definition]:
+        meters.store(connection, name, [definition])
+        changes.meters[name] = 0
+
+
+def _propose_parent(connection: sa.Connection, key: DeviceKey, told: wire.BirthDevice, changes: _Changes) -> None:
+    """Hangs a device's unconfirmed meters below the proposed parent, where there is one and it makes no circle."""
+    if not is_id(told.parent):
+        return
+    versions = meters.meters(connection, key.company, key.site)
+    parents = {version.meter: version.parent for version in versions}
+    parent: str | None = told.parent
+    if parent not in parents:
+        there = DeviceKey(key.company, key.site, key.gateway, told.parent)
+        parent = next((version.meter for version in meters.whole(there, versions)), None)
+    above, line = parent, set[str]()
+    while above is not None and above not in line:
+        line.add(above)
+        above = parents.get(above)
+    for version in versions:
+        free = version.device == key and not version.confirmed and version.valid_from_ms == 0
+        if free and parent is not None and version.meter not in line and version.parent != parent:
+            meters.store(connection, version.key, [replace(version, parent=parent)])
+            changes.meters.setdefault(version.key, 0)
+
+
+def _settle_facts(
+    connection: sa.Connection, taken: list[DeviceKey], birth: wire.Birth, said_ms: int, changes: _Changes
+) -> None:
+    if not taken:
+        return
+    versions = meters.meters(connection, taken[0].company, taken[0].site)
+    for key in taken:
+        stated = {
+            name: facts.Stated(step_mwh=_mwh(quantity.step_wh), rollover_mwh=_mwh(quantity.rollover_wh))
+            for name, quantity in birth.devices[key.device].quantities.items()
+            if is_register(name)
+        }
+        device = devices.device(connection, key)
+        zero = devices.zero_is_valid(device, versions)
+        changes.facts |= facts.settle(
+            connection, device, zero, stated, floor_ms(said_ms, QUARTER_MS), another=key in changes.identities
+        )
+
+
+def _mwh(energy_wh: float | None) -> int | None:
+    known = _within(energy_wh, 0.0, _MWH_MAX / 1000)
+    return max(1, round(known * 1000)) if known is not None else None
+
+
+def _touch(connection: sa.Connection, company: str, changes: _Changes, at_ms: int) -> None:
+    """Marks the work: changed facts and identities are walked again, changed meters are formed again."""
+    raw_ms = facts.raw_start_ms(connection, company, at_ms)
+    new = set(changes.new)
+    spans: dict[RegisterKey, tuple[int, int]] = {}
+    for register, since in changes.facts.items():
+        if register.device_key not in new:
+            spans[register] = (max(since, raw_ms), at_ms)
+    for device, since in changes.identities.items():
+        spans[RegisterKey(*device, "*")] = (max(since, raw_ms), at_ms)
+    versions = meters.meters(connection, company, None) if changes.meters else []
+    for version in versions:
+        if version.key in changes.meters and version.device is not None and version.device not in new:
+            spans[RegisterKey(*version.device, FORM)] = (changes.meters[version.key], at_ms)
+    touch_rows(connection, spans)

@@ -1,0 +1,154 @@
+"""Events: what the ledger found, kept with a stable number, and what gateways and programs report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, get_args
+
+import msgspec
+import sqlalchemy as sa
+
+from merilo.errors import NotFoundError, RegistryError
+from merilo.ids import RegisterKey
+from merilo.site import Event, EventKind, Place
+from merilo_adapters.registry import tables
+
+if TYPE_CHECKING:
+    from merilo.ledger import LedgerEvent
+
+ROWS_MAX = 20_000
+"""Events of one answer."""
+PARAMETERS_MAX = 8_192
+"""Characters of an event's parameters."""
+
+_PLAIN = ("number", "kind", "code", "at_ms", "end_ms")
+
+
+def _event(row: Any) -> Event:
+    place = Place(*(getattr(row, name) for name in Place._fields))
+    plain = {name: getattr(row, name) for name in _PLAIN}
+    return Event(place=place, parameters=msgspec.json.decode(row.parameters), **plain)
+
+
+def _at(place: Sequence[str], names: Sequence[str]) -> sa.ColumnElement[bool]:
+    return sa.and_(*(tables.events.c[name] == value for name, value in zip(names, place, strict=True)))
+
+
+def _ledger(key: RegisterKey, after_ms: int, to_ms: int) -> sa.ColumnElement[bool]:
+    columns = tables.events.c
+    mine = _at(key, RegisterKey._fields)
+    return sa.and_(mine, columns.kind == "ledger", columns.at_ms > after_ms, columns.at_ms <= to_ms)
+
+
+def replace(
+    connection: sa.Connection, key: RegisterKey, after_ms: int, to_ms: int, found: Sequence[LedgerEvent]
+) -> list[int]:
+    """Afterwards a register's ledger events in (after_ms, to_ms] are exactly these; gives their numbers.
+
+    An event keeps its number when its type is revised, and when it goes and comes again.
+
+    Raises:
+        RegistryError: An event outside the stretch.
+    """
+    table = tables.events
+    rows = connection.execute(sa.select(table).where(_ledger(key, after_ms, to_ms)).order_by(table.c.number)).all()
+    free: dict[int, list[Any]] = {}
+    for row in rows:
+        free.setdefault(row.at_ms, []).append(row)
+    numbers: list[int] = []
+    for event in found:
+        if not after_ms < event.at_ms <= to_ms:
+            raise RegistryError(f"event at {event.at_ms}: expected an instant in ({after_ms}, {to_ms}]")
+        here = free.get(event.at_ms, [])
+        text = msgspec.json.encode(event).decode()
+        if not here:
+            values = {**key._asdict(), "kind": "ledger", "code": event.kind, "at_ms": event.at_ms, "gone": False}
+            new = sa.insert(table).values(**values, parameters=text).returning(table.c.number)
+            numbers.append(connection.execute(new).scalar_one())
+            continue
+        row = next((row for row in here if row.code == event.kind), here[0])
+        here.remove(row)
+        numbers.append(row.number)
+        if row.gone or row.code != event.kind or row.parameters != text:
+            revised = {"code": event.kind, "parameters": text, "gone": False}
+            connection.execute(sa.update(table).where(table.c.number == row.number).values(**revised))
+    gone = [row.number for here in free.values() for row in here if not row.gone]
+    if gone:
+        connection.execute(sa.update(table).where(table.c.number.in_(gone)).values(gone=True))
+    return numbers
+
+
+def ledger_events(
+    connection: sa.Connection, key: RegisterKey, after_ms: int, to_ms: int
+) -> list[tuple[int, LedgerEvent]]:
+    """A register's ledger events in (after_ms, to_ms] with their numbers, oldest first."""
+    from merilo.ledger import LedgerEvent
+
+    table = tables.events
+    query = sa.select(table.c.number, table.c.parameters).where(_ledger(key, after_ms, to_ms), ~table.c.gone)
+    rows = connection.execute(query.order_by(table.c.at_ms, table.c.number))
+    return [(row.number, msgspec.json.decode(row.parameters, type=LedgerEvent)) for row in rows]
+
+
+def events(
+    connection: sa.Connection,
+    company: str,
+    from_ms: int,
+    to_ms: int,
+    *,
+    kinds: Sequence[EventKind] | None,
+    limit: int,
+    place: Mapping[str, str],
+) -> list[Event]:
+    """Events whose instant, or stretch, meets [from_ms, to_ms), oldest first."""
+    columns = tables.events.c
+    query = sa.select(tables.events).where(columns.company == company, ~columns.gone, columns.at_ms < to_ms)
+    query = query.where(sa.or_(columns.at_ms >= from_ms, columns.end_ms > from_ms))
+    for name, value in place.items():
+        query = query.where(columns[name] == value)
+    if kinds is not None:
+        query = query.where(columns.kind.in_(kinds))
+    query = query.order_by(columns.at_ms, columns.number).limit(min(limit, ROWS_MAX))
+    return [_event(row) for row in connection.execute(query)]
+
+
+def add(
+    connection: sa.Connection,
+    kind: EventKind,
+    place: Place,
+    at_ms: int,
+    parameters: Mapping[str, Any],
+    *,
+    code: str,
+    end_ms: int | None,
+) -> int:
+    """Enters an event and gives its number; the same one again changes nothing and gives the same number.
+
+    Raises:
+        RegistryError: An unknown kind, a ledger event, or parameters that are too long.
+    """
+    if kind not in get_args(EventKind) or kind == "ledger":
+        raise RegistryError(f"event kind {kind!r}: expected one of {', '.join(get_args(EventKind)[1:])}")
+    text = msgspec.json.encode(dict(parameters)).decode()
+    if len(text) > PARAMETERS_MAX:
+        raise RegistryError(f"event {kind}: expected at most {PARAMETERS_MAX} characters, found {len(text)}")
+    table = tables.events
+    same = sa.and_(_at(place, Place._fields), table.c.kind == kind, table.c.code == code, table.c.at_ms == at_ms)
+    known = connection.execute(sa.select(table.c.number).where(same)).scalar()
+    if known is not None:
+        return int(known)
+    values = {**place._asdict(), "kind": kind, "code": code, "at_ms": at_ms, "end_ms": end_ms, "gone": False}
+    new = sa.insert(table).values(**values, parameters=text).returning(table.c.number)
+    return int(connection.execute(new).scalar_one())
+
+
+def end(connection: sa.Connection, number: int, end_ms: int) -> None:
+    """Says when an event was over.
+
+    Raises:
+        NotFoundError: There is none of that number.
+    """
+    table = tables.events
+    ended = connection.execute(sa.update(table).where(table.c.number == number).values(end_ms=end_ms))
+    if not ended.rowcount:
+        raise NotFoundError(f"event {number}: the registry has none of that number")
