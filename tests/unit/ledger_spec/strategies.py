@@ -116,7 +116,7 @@ def _meter(load: Load, rng: np.random.Generator) -> Meter:
     if rollover:
         first = rollover - int(rng.integers(0, max(1, min(rollover, 200 * KWH) // step))) * step
     else:
-        first = int(rng.choice([0, rng.integers(0, 1_000_000)])) * KWH
+        first = int(rng.integers(0, 1_000_000)) * int(rng.integers(0, 2)) * KWH
     return Meter(load=load, step_mwh=step, first_mwh=first, rollover_mwh=rollover or None)
 
 

@@ -76,7 +76,7 @@ def until(polls: Sequence[Poll], last_ms: int) -> Walk:
     [(3_570, 3_600), (3_600, 3_600), (3_540, 3_540)],
     ids=["inside", "at b", "at the poll before"],
 )
-def test_a_changed_identity_is_a_swap_even_where_the_register_is_plausible(identity_s: int, at_s: int):
+def test_a_changed_identity_is_a_swap_even_where_the_register_is_plausible(identity_s: int, at_s: int) -> None:
     walked = both(scene(), facts(), T0 + 2 * HOUR, [T0 + identity_s * SECOND])
 
     event = only(walked)
@@ -92,7 +92,7 @@ def test_a_changed_identity_is_a_swap_even_where_the_register_is_plausible(ident
     assert booked(walked) == 12 * KWH
 
 
-def test_a_reported_swap_to_a_lower_register_counts_on_from_its_first_reading():
+def test_a_reported_swap_to_a_lower_register_counts_on_from_its_first_reading() -> None:
     walked = both(replaced(1_500 * WH), facts(), T0 + 2 * HOUR, [T_B - 20 * SECOND])
 
     event = only(walked)
@@ -120,7 +120,7 @@ def still(
     return found
 
 
-def test_a_register_that_stood_still_and_caught_up_keeps_its_total_bridged_and_shaped_by_power():
+def test_a_register_that_stood_still_and_caught_up_keeps_its_total_bridged_and_shaped_by_power() -> None:
     walked = both(still(180, 306 * KWH, 240), facts(), T0 + 4 * HOUR)
 
     event = only(walked)
@@ -131,7 +131,7 @@ def test_a_register_that_stood_still_and_caught_up_keeps_its_total_bridged_and_s
     assert estimated(walked) == 0
 
 
-def test_a_register_that_still_stands_is_estimated_from_own_power():
+def test_a_register_that_still_stands_is_estimated_from_own_power() -> None:
     walked = both(still(999, 0, 180), facts(), T0 + 3 * HOUR)
 
     event = only(walked)
@@ -141,7 +141,7 @@ def test_a_register_that_still_stands_is_estimated_from_own_power():
     assert [row.known_mwh for row in rows(walked)] == [500 * WH] * 4 + [0] * 8
 
 
-def test_a_register_stuck_for_longer_than_an_entry_takes_its_estimate_from_what_it_catches_up():
+def test_a_register_stuck_for_longer_than_an_entry_takes_its_estimate_from_what_it_catches_up() -> None:
     # Stuck from 01:00 for 30 hours: closed after 24 h with 48 kWh estimated, 60 kWh show at 31:00.
     walked = both(still(60 + 1_800, 362 * KWH, 60 + 1_860), facts(), T0 + 32 * HOUR)
 
@@ -153,7 +153,7 @@ def test_a_register_stuck_for_longer_than_an_entry_takes_its_estimate_from_what_
     assert all(near(row.known_mwh + row.estimated_mwh, 500 * WH) for row in found)
 
 
-def test_a_register_that_went_on_without_what_it_missed_has_lost_it():
+def test_a_register_that_went_on_without_what_it_missed_has_lost_it() -> None:
     # Still from 01:00 to 03:00, then 30 Wh a minute later, where own power saw 4 033 Wh.
     walked = both(still(180, 302 * KWH, 240), facts(), T0 + 4 * HOUR)
 
@@ -169,7 +169,9 @@ def test_a_register_that_went_on_without_what_it_missed_has_lost_it():
 
 
 @pytest.mark.parametrize(("tick_wh", "detail"), [(180, "caught_up"), (110, "caught_up"), (90, "resumed")])
-def test_a_plausible_tick_after_standing_still_has_caught_up_from_half_of_own_power_on(tick_wh: int, detail: str):
+def test_a_plausible_tick_after_standing_still_has_caught_up_from_half_of_own_power_on(
+    tick_wh: int, detail: str
+) -> None:
     # 100 W for two hours are 200 Wh: any of these ticks would be plausible within the last minute alone.
     polls: list[Poll] = [(T0 + i * MINUTE, 40 * KWH, (95 + i % 2 * 10) * W) for i in range(120)]
     polls += [(T0 + (120 + i) * MINUTE, (40_000 + tick_wh + i * 10 // 6) * WH, 100 * W) for i in range(61)]
@@ -185,7 +187,7 @@ def test_a_plausible_tick_after_standing_still_has_caught_up_from_half_of_own_po
         assert states(walked)[:8] == [ESTIMATED] * 8
 
 
-def test_old_data_served_again_is_missing_not_estimated():
+def test_old_data_served_again_is_missing_not_estimated() -> None:
     # Register and power repeat the same values for two hours.
     walked = both(still(999, 0, 180, watt=(2_000, 2_000)), facts(), T0 + 3 * HOUR)
 
@@ -194,7 +196,7 @@ def test_old_data_served_again_is_missing_not_estimated():
     assert booked(walked) == 2 * KWH
 
 
-def test_old_data_served_for_longer_than_an_entry_is_missing_and_its_event_keeps_the_total():
+def test_old_data_served_for_longer_than_an_entry_is_missing_and_its_event_keeps_the_total() -> None:
     walked = both(still(60 + 1_800, 362 * KWH, 60 + 1_860, watt=(2_000, 2_000)), facts(), T0 + 32 * HOUR)
 
     found = rows(walked)
@@ -204,7 +206,7 @@ def test_old_data_served_for_longer_than_an_entry_is_missing_and_its_event_keeps
     assert any(event.r1_mwh is not None and event.r1_mwh - event.r0_mwh == 60 * KWH for event in walked.events)
 
 
-def test_without_power_a_main_meter_that_stood_still_is_stuck():
+def test_without_power_a_main_meter_that_stood_still_is_stuck() -> None:
     walked = both(still(180, 306 * KWH, 240, watt=None), facts(zero_is_valid=False), T0 + 4 * HOUR)
 
     event = only(walked)
@@ -213,7 +215,7 @@ def test_without_power_a_main_meter_that_stood_still_is_stuck():
     assert [row.known_mwh for row in rows(walked)] == [500 * WH] * 16
 
 
-def test_without_power_a_sub_meter_may_be_off_and_a_jump_is_a_suspected_swap():
+def test_without_power_a_sub_meter_may_be_off_and_a_jump_is_a_suspected_swap() -> None:
     walked = both(still(180, 306 * KWH, 240, watt=None), facts(zero_is_valid=True), T0 + 4 * HOUR)
 
     assert named(walked) == [("swap", "suspected")]
@@ -221,7 +223,7 @@ def test_without_power_a_sub_meter_may_be_off_and_a_jump_is_a_suspected_swap():
     assert known(walked) <= 4 * KWH + 10 * WH
 
 
-def test_without_power_a_main_meter_is_called_stuck_after_a_day():
+def test_without_power_a_main_meter_is_called_stuck_after_a_day() -> None:
     polls = still(99_999, 0, 60 + 24 * 60 + 30, watt=None)
     blind = both(polls, facts(zero_is_valid=False), T0 + 25 * HOUR)
     off = both(polls, facts(zero_is_valid=True), T0 + 25 * HOUR)
@@ -234,7 +236,7 @@ def test_without_power_a_main_meter_is_called_stuck_after_a_day():
 
 
 @pytest.mark.parametrize(("minutes", "kinds"), [(61, ["stuck"]), (59, ["swap"])])
-def test_a_register_is_stuck_from_an_hour_on(minutes: int, kinds: list[str]):
+def test_a_register_is_stuck_from_an_hour_on(minutes: int, kinds: list[str]) -> None:
     # Jumps by what 2 kW give, more than one minute allows; the last poll that saw it still is a minute before.
     jump = 302 * KWH + 2_000 * WH * minutes // 60 // (10 * WH) * 10 * WH
     walked = both(still(60 + minutes, jump, 180), facts(), T0 + 3 * HOUR)
@@ -245,7 +247,7 @@ def test_a_register_is_stuck_from_an_hour_on(minutes: int, kinds: list[str]):
 # -- values that return -------------------------------------------------------------------------------------------
 
 
-def test_a_fall_of_two_steps_is_the_register_s_own_grain():
+def test_a_fall_of_two_steps_is_the_register_s_own_grain() -> None:
     # Two steps lower from 60 minutes on, for good: a hold until it passes the level, nothing rebased.
     walked = both(replaced(R0 - 20 * WH), facts(), T0 + 2 * HOUR)
 
@@ -256,7 +258,7 @@ def test_a_fall_of_two_steps_is_the_register_s_own_grain():
 
 
 @pytest.mark.parametrize("polls_back", [3, 4], ids=["plausible way back", "jump back"])
-def test_one_stale_value_is_set_aside(polls_back: int):
+def test_one_stale_value_is_set_aside(polls_back: int) -> None:
     stale = R0 - (polls_back - 1) * 100 * WH
     walked = both(changed(scene(), T_B, T_B + 1, lambda _: stale), facts(), T0 + 2 * HOUR)
 
@@ -266,7 +268,7 @@ def test_one_stale_value_is_set_aside(polls_back: int):
     assert set(states(walked)) == {METERED}
 
 
-def test_a_stale_value_served_for_a_while_is_set_aside_when_the_register_jumps_back():
+def test_a_stale_value_served_for_a_while_is_set_aside_when_the_register_jumps_back() -> None:
     walked = both(changed(scene(), T_B, T_B + 5 * MINUTE, lambda _: R0 - 800 * WH), facts(), T0 + 2 * HOUR)
 
     event = only(walked)
@@ -275,7 +277,7 @@ def test_a_stale_value_served_for_a_while_is_set_aside_when_the_register_jumps_b
 
 
 @pytest.mark.parametrize("power", [True, False])
-def test_five_minutes_of_zeros_change_nothing(power: bool):
+def test_five_minutes_of_zeros_change_nothing(power: bool) -> None:
     walked = both(changed(scene(power=power), T_B, T_B + 5 * MINUTE, lambda _: 0), facts(), T0 + 2 * HOUR)
 
     event = only(walked)
@@ -284,7 +286,7 @@ def test_five_minutes_of_zeros_change_nothing(power: bool):
     assert set(states(walked)) == {METERED}
 
 
-def test_two_hours_of_zeros_are_bridged():
+def test_two_hours_of_zeros_are_bridged() -> None:
     walked = both(changed(scene(5), T_B, T_B + 2 * HOUR, lambda _: 0), facts(), T0 + 5 * HOUR)
 
     event = only(walked)
@@ -293,7 +295,7 @@ def test_two_hours_of_zeros_are_bridged():
     assert states(walked) == [METERED] * 3 + [BRIDGED] * 9 + [METERED] * 8
 
 
-def test_one_value_ten_times_too_high_changes_nothing():
+def test_one_value_ten_times_too_high_changes_nothing() -> None:
     walked = both(changed(scene(), T_B, T_B + 1, lambda shown: shown * 10), facts(), T0 + 2 * HOUR)
 
     event = only(walked)
@@ -302,7 +304,7 @@ def test_one_value_ten_times_too_high_changes_nothing():
     assert set(states(walked)) == {METERED}
 
 
-def test_three_wrong_hours_look_like_a_swap_until_the_register_returns():
+def test_three_wrong_hours_look_like_a_swap_until_the_register_returns() -> None:
     polls = changed(scene(6), T_B, T_B + 3 * HOUR, lambda shown: shown + 50 * KWH)
 
     assert named(until(polls, T_B + 2 * HOUR)) == [("swap", "suspected")]
@@ -317,7 +319,7 @@ def test_three_wrong_hours_look_like_a_swap_until_the_register_returns():
 @pytest.mark.parametrize(
     ("polls_after_b", "kinds"), [(96, ["spike"]), (97, ["swap", "swap"])], ids=["a day after b", "a poll later"]
 )
-def test_a_return_undoes_a_disturbance_for_a_day(polls_after_b: int, kinds: list[str]):
+def test_a_return_undoes_a_disturbance_for_a_day(polls_after_b: int, kinds: list[str]) -> None:
     end = T_B + polls_after_b * QUARTER
     polls = changed(scene(30, every=QUARTER), T_B, end, lambda shown: shown + 50 * KWH)
 
@@ -332,7 +334,7 @@ def test_a_return_undoes_a_disturbance_for_a_day(polls_after_b: int, kinds: list
         assert known(walked) == 180 * KWH - 3 * KWH  # two pairs of a quarter of an hour are unknown
 
 
-def test_a_replaced_meter_does_not_return_because_enough_time_has_passed():
+def test_a_replaced_meter_does_not_return_because_enough_time_has_passed() -> None:
     # 50 kWh higher: after three hours that is plausible from the old level, but the new run only goes on.
     polls = replaced(R0 + 50 * KWH, 6)
     polls = changed(polls, T0 + 5 * HOUR, T0 + 5 * HOUR + 1, lambda _: 0)
@@ -343,7 +345,7 @@ def test_a_replaced_meter_does_not_return_because_enough_time_has_passed():
     assert (known(walked), estimated(walked)) == (35_900 * WH, 100 * WH)
 
 
-def test_bad_last_words_before_a_long_outage_are_set_aside():
+def test_bad_last_words_before_a_long_outage_are_set_aside() -> None:
     # The last reading before two silent days was 0; afterwards the register is where 2 kW would have brought it.
     before = changed([p for p in scene() if p[0] <= T_B], T_B, T_B + 1, lambda _: 0)
     after = steady(T0 + 2 * DAY, T0 + 2 * DAY + HOUR, MINUTE, R0 + 94 * KWH + 33 * WH, 6 * KW)
@@ -369,7 +371,7 @@ WRAP = [
 
 
 @pytest.mark.parametrize("readings", [2, 5], ids=["at once", "and later"])
-def test_a_known_rollover_is_booked_across_its_modulus_at_once(readings: int):
+def test_a_known_rollover_is_booked_across_its_modulus_at_once(readings: int) -> None:
     register = facts(poll_interval_ms=QUARTER, rollover_mwh=1_000_000 * KWH)
 
     walked = both(WRAP[:readings], register, WRAP[readings - 1][0])
@@ -386,7 +388,7 @@ def test_a_known_rollover_is_booked_across_its_modulus_at_once(readings: int):
         assert [row.known_mwh for row in rows(walked)] == [2_810 * WH, 2_730 * WH, 2_500 * WH, 2_500 * WH]
 
 
-def test_an_unknown_rollover_is_a_reset_with_bounds_and_never_guessed():
+def test_an_unknown_rollover_is_a_reset_with_bounds_and_never_guessed() -> None:
     walked = both(WRAP, facts(poll_interval_ms=QUARTER), T0 + HOUR)
 
     event = only(walked)
@@ -398,7 +400,7 @@ def test_an_unknown_rollover_is_a_reset_with_bounds_and_never_guessed():
     assert known(walked) == 7_730 * WH
 
 
-def test_the_register_at_the_grid_stays_below_the_rollover():
+def test_the_register_at_the_grid_stays_below_the_rollover() -> None:
     # 6 kW beside the grid over a wrap at 10 000 kWh.
     wrap = 10_000 * KWH
     polls = steady(T0 + 7 * SECOND, T0 + 2 * HOUR, MINUTE, wrap - 5 * KWH, 6 * KW)
@@ -416,7 +418,7 @@ def test_the_register_at_the_grid_stays_below_the_rollover():
         assert near(one.known_mwh, 1_500 * WH)
 
 
-def test_a_zero_near_the_modulus_is_a_rollover_until_the_register_returns():
+def test_a_zero_near_the_modulus_is_a_rollover_until_the_register_returns() -> None:
     wrap = 506 * KWH  # the register stands 100 Wh before its end when it reads zero
     polls = [p for p in scene() if p[0] <= T_P]
     polls += [(T_B, 0, None), (T_B + MINUTE, R0 + 30 * WH, None), (T_B + 2 * MINUTE, R0 + 60 * WH, None)]
@@ -432,7 +434,7 @@ def test_a_zero_near_the_modulus_is_a_rollover_until_the_register_returns():
 
 
 @pytest.mark.parametrize(("hours", "kind"), [(4, "rollover"), (5, "reset")])
-def test_a_register_that_can_have_wrapped_twice_has_not_rolled_over(hours: int, kind: str):
+def test_a_register_that_can_have_wrapped_twice_has_not_rolled_over(hours: int, kind: str) -> None:
     # 100 kWh modulus behind 23 kW: 92 kWh in four hours, 115 kWh in five.
     polls = steady(T0, T0 + HOUR, MINUTE, 93 * KWH, 6 * KW)
     polls += steady(T0 + (1 + hours) * HOUR, T0 + (2 + hours) * HOUR, MINUTE, 20 * KWH, 6 * KW)
@@ -449,7 +451,7 @@ def test_a_register_that_can_have_wrapped_twice_has_not_rolled_over(hours: int, 
 
 
 @pytest.mark.parametrize("readings", [1, 2])
-def test_a_small_fall_is_undecided_and_books_nothing_until_it_persists(readings: int):
+def test_a_small_fall_is_undecided_and_books_nothing_until_it_persists(readings: int) -> None:
     polls = replaced(R0 - 600 * WH)
 
     undecided = until(polls, T_B + (readings - 1) * MINUTE)
@@ -465,7 +467,7 @@ def test_a_small_fall_is_undecided_and_books_nothing_until_it_persists(readings:
     ("first_mwh", "kind"),
     [(30 * WH, "reset"), (R0 + 50 * KWH, "swap"), (1_500 * WH, "swap"), (10 * (R0 + 100 * WH), "decode_change")],
 )
-def test_a_break_is_undecided_until_it_persists_and_its_rows_are_missing(first_mwh: int, kind: str):
+def test_a_break_is_undecided_until_it_persists_and_its_rows_are_missing(first_mwh: int, kind: str) -> None:
     polls = replaced(first_mwh)
 
     undecided = until(polls, T_B + MINUTE)
@@ -479,7 +481,7 @@ def test_a_break_is_undecided_until_it_persists_and_its_rows_are_missing(first_m
 
 
 @pytest.mark.parametrize(("readings", "decided"), [(3, False), (4, True)], ids=["three over 40 s", "four over 60 s"])
-def test_a_run_persists_over_a_minute_however_fast_the_polls(readings: int, decided: bool):
+def test_a_run_persists_over_a_minute_however_fast_the_polls(readings: int, decided: bool) -> None:
     polls = [p for p in scene() if p[0] < T_B]
     polls += [(T_B + i * 20 * SECOND, (30 + 30 * i) * WH, None) for i in range(readings)]
 
@@ -497,7 +499,7 @@ def test_a_run_persists_over_a_minute_however_fast_the_polls(readings: int, deci
 )
 def test_a_restored_value_is_a_new_level_once_three_readings_lie_below_the_old_one(
     fall_wh: int, detail: str, total_wh: int
-):
+) -> None:
     walked = both(replaced(R0 + (100 - fall_wh) * WH), facts(), T0 + 2 * HOUR)
 
     event = only(walked)
@@ -528,7 +530,7 @@ def test_a_restored_value_is_a_new_level_once_three_readings_lie_below_the_old_o
         (1_500, 751, 23_000, "swap"),
     ],
 )
-def test_a_fall_is_small_up_to_its_limit(level_wh: int, fall_wh: int, max_power_w: int, kind: str):
+def test_a_fall_is_small_up_to_its_limit(level_wh: int, fall_wh: int, max_power_w: int, kind: str) -> None:
     register = facts(step_mwh=WH, max_power_mw=max_power_w * W)
     polls: list[Poll] = [(T0 + i * MINUTE, (level_wh - 10 + i) * WH, None) for i in range(11)]
     polls += [(T0 + i * MINUTE, (level_wh - fall_wh + i - 11) * WH, None) for i in range(11, 31)]
@@ -539,7 +541,7 @@ def test_a_fall_is_small_up_to_its_limit(level_wh: int, fall_wh: int, max_power_
 
 
 @pytest.mark.parametrize(("rise_mwh", "kinds"), [(62_000, []), (62_001, ["swap"])])
-def test_a_rise_is_plausible_up_to_the_limit(rise_mwh: int, kinds: list[str]):
+def test_a_rise_is_plausible_up_to_the_limit(rise_mwh: int, kinds: list[str]) -> None:
     # 3 600 W for 58 s and 2 s of slack are 60 Wh, and two steps of 1 Wh.
     polls: list[Poll] = [(T0 + i * MINUTE, 50 * KWH + i * 10 * WH, None) for i in range(11)]
     level = 50 * KWH + 100 * WH + rise_mwh
@@ -553,7 +555,7 @@ def test_a_rise_is_plausible_up_to_the_limit(rise_mwh: int, kinds: list[str]):
 
 
 @pytest.mark.parametrize("power", [True, False])
-def test_a_counter_that_began_again_at_zero_is_a_reset_with_bounds(power: bool):
+def test_a_counter_that_began_again_at_zero_is_a_reset_with_bounds(power: bool) -> None:
     walked = both(replaced(30 * WH, power=power), facts(), T0 + 2 * HOUR)
 
     event = only(walked)
@@ -567,7 +569,7 @@ def test_a_counter_that_began_again_at_zero_is_a_reset_with_bounds(power: bool):
 
 
 @pytest.mark.parametrize("first_mwh", [1_500 * WH, R0 + 50 * KWH], ids=["1.5 kWh", "50 kWh higher"])
-def test_a_swapped_meter_is_never_energy(first_mwh: int):
+def test_a_swapped_meter_is_never_energy(first_mwh: int) -> None:
     walked = both(replaced(first_mwh), facts(), T0 + 2 * HOUR)
 
     event = only(walked)
@@ -579,7 +581,7 @@ def test_a_swapped_meter_is_never_energy(first_mwh: int):
     assert rows(walked)[6].register_mwh == first_mwh + 3 * KWH
 
 
-def test_a_spike_right_before_a_swap_is_set_aside_with_it():
+def test_a_spike_right_before_a_swap_is_set_aside_with_it() -> None:
     polls = replaced(1_400 * WH)
     polls[60] = (T_B, 10 * R0, None)
 
@@ -596,9 +598,9 @@ def test_a_spike_right_before_a_swap_is_set_aside_with_it():
 
 @pytest.mark.parametrize(("exponent", "k"), [(1, -1), (-1, 1), (3, -3)])
 @pytest.mark.parametrize("power", [True, False])
-def test_a_register_in_another_power_of_ten_is_held_until_a_person_decides(exponent: int, k: int, power: bool):
+def test_a_register_in_another_power_of_ten_is_held_until_a_person_decides(exponent: int, k: int, power: bool) -> None:
     def decoded(shown: int) -> int:
-        return shown * 10**exponent if exponent > 0 else shown // 10**-exponent
+        return int(shown * 10**exponent if exponent > 0 else shown // 10**-exponent)
 
     walked = both(changed(scene(power=power), T_B, T0 + 3 * HOUR, decoded), facts(), T0 + 2 * HOUR)
 
@@ -616,7 +618,7 @@ def test_a_register_in_another_power_of_ten_is_held_until_a_person_decides(expon
     assert (rows(walked)[3].known_mwh, rows(walked)[3].estimated_mwh) == (1_400 * WH, 100 * WH)
 
 
-def test_a_wrong_decode_that_returns_within_a_day_is_a_spike():
+def test_a_wrong_decode_that_returns_within_a_day_is_a_spike() -> None:
     walked = both(changed(scene(5), T_B, T_B + 2 * HOUR, lambda shown: 10 * shown), facts(), T0 + 5 * HOUR)
 
     assert only(walked).kind == "spike"
@@ -624,7 +626,7 @@ def test_a_wrong_decode_that_returns_within_a_day_is_a_spike():
     assert all(row.held_mwh == 0 for row in rows(walked))
 
 
-def test_a_decode_that_comes_right_after_more_than_a_day_counts_again():
+def test_a_decode_that_comes_right_after_more_than_a_day_counts_again() -> None:
     polls = changed(scene(30, power=True, every=QUARTER), T_B, T_B + DAY + QUARTER, lambda shown: 10 * shown)
 
     walked = both(polls, facts(poll_interval_ms=QUARTER), T0 + 30 * HOUR)
@@ -641,7 +643,7 @@ def test_a_decode_that_comes_right_after_more_than_a_day_counts_again():
 
 
 @pytest.mark.parametrize(("seconds", "filled"), [(90, True), (91, False)])
-def test_a_short_unknown_pair_is_filled_with_the_mean_power_before_it(seconds: int, filled: bool):
+def test_a_short_unknown_pair_is_filled_with_the_mean_power_before_it(seconds: int, filled: bool) -> None:
     # 6 kW before the reset, 1 kW after it: the later entry is not used.
     begin = T_P + seconds * SECOND
     polls = [p for p in scene() if p[0] < T_B] + steady(begin, begin + HOUR, MINUTE, 30 * WH, 1 * KW)
@@ -660,7 +662,7 @@ def test_a_short_unknown_pair_is_filled_with_the_mean_power_before_it(seconds: i
         assert [row.known_ms for row in found[3:5]] == [14 * MINUTE, 869 * SECOND]
 
 
-def test_an_unknown_pair_of_five_minutes_is_filled_for_polls_of_five_minutes():
+def test_an_unknown_pair_of_five_minutes_is_filled_for_polls_of_five_minutes() -> None:
     polls = [*steady(T0, T0 + HOUR, 300 * SECOND, FIRST, 6 * KW)]
     polls += steady(T0 + HOUR + 300 * SECOND, T0 + 2 * HOUR, 300 * SECOND, 100 * WH, 6 * KW)
 
@@ -671,7 +673,7 @@ def test_an_unknown_pair_of_five_minutes_is_filled_for_polls_of_five_minutes():
 
 
 @pytest.mark.parametrize(("middle_s", "filled"), [(3_600, True), (3_601, False)])
-def test_an_unknown_pair_is_filled_by_own_power_across_an_hour_at_most(middle_s: int, filled: bool):
+def test_an_unknown_pair_is_filled_by_own_power_across_an_hour_at_most(middle_s: int, filled: bool) -> None:
     polls = [p for p in scene(power=True) if p[0] <= T_B]
     polls.append((T_B + middle_s * SECOND, None, 6 * KW))
     polls += steady(T_B + 2 * HOUR, T_B + 3 * HOUR, MINUTE, 10 * KWH, 6 * KW, power=True)
@@ -690,7 +692,7 @@ def test_an_unknown_pair_is_filled_by_own_power_across_an_hour_at_most(middle_s:
 
 
 @pytest.mark.parametrize("power", [True, False])
-def test_a_hold_before_a_break_is_closed_with_less_than_a_step(power: bool):
+def test_a_hold_before_a_break_is_closed_with_less_than_a_step(power: bool) -> None:
     # 230 W on a step of 100 Wh: the tick at 1 620 s, idle polls to 2 400 s, then another meter.
     coarse = steady(T0, T0 + 2_400 * SECOND, MINUTE, 0, 230 * W, step_mwh=100 * WH, power=power)
     after = steady(T0 + 2_460 * SECOND, T0 + 2 * HOUR, MINUTE, 70 * KWH, 230 * W, step_mwh=100 * WH, power=power)

@@ -79,7 +79,7 @@ def judge(polls: Polls, rollover_mwh: int | None, expected: set[tuple[str, str]]
 
 @pytest.mark.parametrize("power", [True, False], ids=["with power", "register only"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_week_with_one_fault_is_right_to_a_thousandth_and_names_it(fault: str, power: bool):
+def test_a_week_with_one_fault_is_right_to_a_thousandth_and_names_it(fault: str, power: bool) -> None:
     polls = week(power=power)
     spoil, expected = FAULTS[fault]
     spoil(polls)
@@ -88,12 +88,12 @@ def test_a_week_with_one_fault_is_right_to_a_thousandth_and_names_it(fault: str,
 
 
 @pytest.mark.parametrize("power", [True, False], ids=["with power", "register only"])
-def test_a_week_with_a_rollover_is_right_to_a_thousandth_and_names_it(power: bool):
+def test_a_week_with_a_rollover_is_right_to_a_thousandth_and_names_it(power: bool) -> None:
     judge(week(power=power, first_mwh=9_714 * KWH, rollover_mwh=10_000 * KWH), 10_000 * KWH, {("rollover", "")})
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["caught up", "resumed"])
-def test_a_week_with_a_register_that_stood_still_for_50_hours_is_right_to_a_thousandth(lost: bool):
+def test_a_week_with_a_register_that_stood_still_for_50_hours_is_right_to_a_thousandth(lost: bool) -> None:
     polls = week(power=True)
     polls.stuck(AT, AT + 50 * HOUR, lost=lost)
 
@@ -107,7 +107,7 @@ def test_a_week_with_a_register_that_stood_still_for_50_hours_is_right_to_a_thou
 
 
 @pytest.mark.parametrize("power", [True, False], ids=["with power", "register only"])
-def test_a_week_whose_decode_changed_for_good_is_held_to_a_thousandth(power: bool):
+def test_a_week_whose_decode_changed_for_good_is_held_to_a_thousandth(power: bool) -> None:
     polls = week(power=power)
     polls.decode(AT, 1)
 

@@ -34,7 +34,7 @@ def powered(samples: list[tuple[int, int]], until_s: int, poll_interval_ms: int 
     return walk_power(Trace.of(polls), [facts(poll_interval_ms=poll_interval_ms)], T0 + until_s * SECOND)
 
 
-def test_a_steady_power_gives_metered_rows_without_a_register():
+def test_a_steady_power_gives_metered_rows_without_a_register() -> None:
     walked = powered([(s, 1 * KW) for s in range(0, 7_201, 60)], 7_200)
 
     found = rows(walked)
@@ -43,7 +43,7 @@ def test_a_steady_power_gives_metered_rows_without_a_register():
     assert walked.events == ()
 
 
-def test_a_ramp_is_integrated_by_the_trapezoid():
+def test_a_ramp_is_integrated_by_the_trapezoid() -> None:
     # 1 W more each second: a row k takes (2k + 1) · 405 kWs = (2k + 1) · 112.5 Wh.
     walked = powered([(s, s * W) for s in range(0, 3_601, 60)], 3_600)
 
@@ -51,14 +51,14 @@ def test_a_ramp_is_integrated_by_the_trapezoid():
 
 
 @pytest.mark.parametrize(("gap_s", "state"), [(900, METERED), (901, ESTIMATED)])
-def test_samples_are_metered_up_to_the_length_of_a_metered_gap(gap_s: int, state: int):
+def test_samples_are_metered_up_to_the_length_of_a_metered_gap(gap_s: int, state: int) -> None:
     walked = powered([*((s, 2 * KW) for s in range(0, 901, 60)), (900 + gap_s, 2 * KW), (2_700, 2 * KW)], 2_700)
 
     assert states(walked)[:2] == [METERED, state]
     assert all(near(row.known_mwh + row.estimated_mwh, 500 * WH) for row in rows(walked))
 
 
-def test_half_an_hour_without_samples_is_a_line_and_estimated():
+def test_half_an_hour_without_samples_is_a_line_and_estimated() -> None:
     before = [(s, 1 * KW) for s in range(0, 3_601, 60)]
     after = [(s, 3 * KW) for s in range(5_400, 7_201, 60)]
 
@@ -70,7 +70,7 @@ def test_half_an_hour_without_samples_is_a_line_and_estimated():
     assert sum(row.known_mwh for row in rows(walked)) == 1 * KWH + 1_500 * WH
 
 
-def test_two_hours_without_samples_are_missing():
+def test_two_hours_without_samples_are_missing() -> None:
     before = [(s, 1 * KW) for s in range(0, 3_601, 60)]
     after = [(s, 3 * KW) for s in range(10_800, 14_401, 60)]
 
@@ -80,7 +80,7 @@ def test_two_hours_without_samples_are_missing():
     assert all((row.known_mwh, row.estimated_mwh) == (0, 0) for row in rows(walked)[4:12])
 
 
-def test_rows_after_the_last_sample_are_missing():
+def test_rows_after_the_last_sample_are_missing() -> None:
     walked = powered([(s, 1 * KW) for s in range(0, 1_201, 60)], 3_600)
 
     assert states(walked) == [METERED, MISSING, MISSING, MISSING]
@@ -92,7 +92,7 @@ def near_third() -> int:
     return 83_333
 
 
-def test_a_walk_of_power_can_be_taken_up_again_at_each_anchor():
+def test_a_walk_of_power_can_be_taken_up_again_at_each_anchor() -> None:
     polls: list[Poll] = [(T0 + s * SECOND, None, (1_000 + s % 977) * W) for s in range(0, 30 * 3_600, 97)]
     until = T0 + 29 * HOUR
     whole = walk_power(Trace.of(polls), [facts()], until)
@@ -106,6 +106,6 @@ def test_a_walk_of_power_can_be_taken_up_again_at_each_anchor():
         assert [a for a in again.anchors if a.t_ms > anchor.t_ms] == [a for a in whole.anchors if a.t_ms > anchor.t_ms]
 
 
-def test_no_sample_gives_no_row():
+def test_no_sample_gives_no_row() -> None:
     assert_same(powered([], 3_600), powered([], 3_600))
     assert len(powered([], 3_600).rows) == 0

@@ -119,7 +119,7 @@ def assert_taken_up_again(
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_walk_is_sound_conserves_and_is_the_same_by_both_paths(seed: int):
+def test_every_walk_is_sound_conserves_and_is_the_same_by_both_paths(seed: int) -> None:
     found = history(seed, poll_min_ms=120_000)
 
     plain = walk(trace(found), found.facts, found.until_ms, vectorised=False)
@@ -130,7 +130,7 @@ def test_every_walk_is_sound_conserves_and_is_the_same_by_both_paths(seed: int):
     assert_conserved(fast, found.facts[0])
 
 
-def test_conservation_is_compared_on_most_rows():
+def test_conservation_is_compared_on_most_rows() -> None:
     compared = total = 0
     for seed in SLOW:
         found = history(seed, poll_min_ms=600_000)
@@ -142,7 +142,7 @@ def test_conservation_is_compared_on_most_rows():
 
 
 @pytest.mark.parametrize("seed", SLOW)
-def test_a_walk_can_be_taken_up_again_at_every_anchor(seed: int):
+def test_a_walk_can_be_taken_up_again_at_every_anchor(seed: int) -> None:
     found = history(seed + 100, poll_min_ms=300_000)
     one = walked(found)
 
@@ -162,7 +162,7 @@ def delivered(found: History, rng: np.random.Generator) -> list[list[Poll]]:
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_readings_in_any_batches_give_what_one_pass_gives(seed: int):
+def test_readings_in_any_batches_give_what_one_pass_gives(seed: int) -> None:
     found = history(seed + 200, poll_min_ms=300_000)
     one = walked(found)
     keeper = Keeper(found.facts, found.until_ms, found.identity_ms)
@@ -177,7 +177,7 @@ def test_readings_in_any_batches_give_what_one_pass_gives(seed: int):
     assert keeper.head == one.head
 
 
-def test_a_late_reading_recomputes_a_stretch_and_not_everything():
+def test_a_late_reading_recomputes_a_stretch_and_not_everything() -> None:
     polls = steady(T0, T0 + 10 * DAY, QUARTER, 0, 6 * KW)
     keeper = Keeper([facts(poll_interval_ms=QUARTER)], T0 + 10 * DAY)
     late = polls.pop(5 * 96 + 40)
@@ -193,7 +193,7 @@ def test_a_late_reading_recomputes_a_stretch_and_not_everything():
 
 @pytest.mark.parametrize("power", [True, False], ids=["coarse with power", "fine"])
 @pytest.mark.parametrize("seed", range(6))
-def test_deleting_readings_inside_a_segment_keeps_its_total_and_raises_no_state(seed: int, power: bool):
+def test_deleting_readings_inside_a_segment_keeps_its_total_and_raises_no_state(seed: int, power: bool) -> None:
     # 6 kW, each poll moves the register; now and then a gap is there already.
     rng = np.random.default_rng(seed)
     step = 100 * WH if power else 10 * WH
@@ -263,7 +263,7 @@ def spoilt(fault: str, seed: int, *, power: bool) -> tuple[Polls, Load]:
         "decode_returns",
     ],
 )
-def test_what_is_booked_and_the_bounds_of_what_is_not_enclose_the_truth(fault: str, power: bool):
+def test_what_is_booked_and_the_bounds_of_what_is_not_enclose_the_truth(fault: str, power: bool) -> None:
     for seed in range(3):
         polls, load = spoilt(fault, seed, power=power)
         register = facts(step_mwh=polls.meter.step_mwh, max_power_mw=6 * KW, poll_interval_ms=300_000)
@@ -319,7 +319,7 @@ def laid_out(nonsense: Nonsense) -> tuple[list[Poll], tuple[int, ...], int]:
 
 @settings(max_examples=100, deadline=None, database=None, derandomize=True)
 @given(NONSENSE)
-def test_any_finite_readings_give_rows_and_never_an_exception(nonsense: Nonsense):
+def test_any_finite_readings_give_rows_and_never_an_exception(nonsense: Nonsense) -> None:
     polls, identity_ms, until_ms = laid_out(nonsense)
 
     plain = walk(Trace.of(polls, identity_ms=identity_ms), [nonsense[1]], until_ms, vectorised=False)
@@ -329,7 +329,7 @@ def test_any_finite_readings_give_rows_and_never_an_exception(nonsense: Nonsense
 
 @settings(max_examples=100, deadline=None, database=None, derandomize=True)
 @given(NONSENSE)
-def test_both_paths_agree_on_any_finite_readings(nonsense: Nonsense):
+def test_both_paths_agree_on_any_finite_readings(nonsense: Nonsense) -> None:
     polls, identity_ms, until_ms = laid_out(nonsense)
 
     both(polls, nonsense[1], until_ms, identity_ms)
@@ -337,7 +337,7 @@ def test_both_paths_agree_on_any_finite_readings(nonsense: Nonsense):
 
 @settings(max_examples=60, deadline=None, database=None, derandomize=True)
 @given(NONSENSE)
-def test_a_walk_of_any_finite_readings_can_be_taken_up_again(nonsense: Nonsense):
+def test_a_walk_of_any_finite_readings_can_be_taken_up_again(nonsense: Nonsense) -> None:
     polls, identity_ms, until_ms = laid_out(nonsense)
     distinct = [poll for _, poll in sorted({poll[0]: poll for poll in polls}.items())]
 
@@ -349,7 +349,7 @@ def test_a_walk_of_any_finite_readings_can_be_taken_up_again(nonsense: Nonsense)
 
 @settings(max_examples=40, deadline=None, database=None, derandomize=True)
 @given(NONSENSE)
-def test_any_finite_power_is_integrated_without_an_exception(nonsense: Nonsense):
+def test_any_finite_power_is_integrated_without_an_exception(nonsense: Nonsense) -> None:
     polls, _, until_ms = laid_out(nonsense)
 
     found = walk_power(Trace.of(polls), [nonsense[1]], until_ms)

@@ -12,7 +12,7 @@ from .strategies import FAULTS, history
 from .truth import Load, Meter, Polls, office, schedule
 
 
-def test_a_register_shows_whole_steps_of_the_exact_energy():
+def test_a_register_shows_whole_steps_of_the_exact_energy() -> None:
     # 1 kW for an hour, then 3 kW: 1 000 Wh, then 50 Wh a minute.
     load = Load([T0, T0 + HOUR, T0 + 2 * HOUR], [1 * KW, 3 * KW])
     meter = Meter(load=load, step_mwh=100 * WH, first_mwh=7 * KWH)
@@ -22,7 +22,7 @@ def test_a_register_shows_whole_steps_of_the_exact_energy():
     assert meter.counted(at).tolist() == [7_000 * WH, 7_500 * WH, 8_000 * WH, 8_000 * WH, 8_100 * WH, 11_000 * WH]
 
 
-def test_the_office_takes_511_kwh_a_week():
+def test_the_office_takes_511_kwh_a_week() -> None:
     # 2 kW for 168 h and 3.5 kW for 50 h.
     assert abs(office(T0, 7, seed=11).energy_mwh(T0, T0 + 7 * DAY) - 511 * KWH) < 0.003 * 511 * KWH
 
@@ -33,7 +33,7 @@ def rises(register: list[int]) -> int:
 
 
 @pytest.mark.parametrize(("fault", "times"), [("none", 1.0), ("zeros", 20.0), ("tenfold", 180.0)])
-def test_differences_with_negative_values_dropped_multiply_a_week(fault: str, times: float):
+def test_differences_with_negative_values_dropped_multiply_a_week(fault: str, times: float) -> None:
     # The published errors of that rule on such a week are +2 002 % for five minutes of zeros, +18 162 % for one ×10.
     load = office(T0, 7, seed=11)
     polls = Polls(Meter(load=load, step_mwh=10 * WH, first_mwh=9_714 * KWH), schedule(T0, T0 + 7 * DAY, MINUTE))
@@ -47,7 +47,7 @@ def test_differences_with_negative_values_dropped_multiply_a_week(fault: str, ti
     assert counted / load.energy_mwh(T0, T0 + 7 * DAY) == pytest.approx(times, rel=0.06)
 
 
-def test_a_history_is_the_same_for_the_same_seed_and_its_instants_rise():
+def test_a_history_is_the_same_for_the_same_seed_and_its_instants_rise() -> None:
     one, other, third = history(5), history(5), history(6)
 
     assert one.readings == other.readings
@@ -60,5 +60,5 @@ def test_a_history_is_the_same_for_the_same_seed_and_its_instants_rise():
         assert found.truth_mwh_at(found.readings[0][0]) == 0
 
 
-def test_histories_have_every_fault_in_them():
+def test_histories_have_every_fault_in_them() -> None:
     assert {fault for seed in range(60) for fault in history(seed, poll_min_ms=900_000).faults} == set(FAULTS)
