@@ -11,6 +11,7 @@ from merilo.ports import SeriesStore, StoreAdmin
 
 ADDRESSES = "sqlite:///relative/folder, sqlite:////absolute/folder, http://host:8086 or https://host"
 """What a person can write."""
+MISSING_HINT = "Install merilo[collector] or merilo[api]"
 
 
 class Store(SeriesStore, StoreAdmin, Protocol):
@@ -51,5 +52,14 @@ def open_store(
             raise ConfigError("store", f"{url!r} names no folder", f"Write {ADDRESSES}")
         return SqliteStore(Path(path))
     if parts.scheme in ("http", "https") and parts.hostname:
-        raise ConfigError("store", f"{url!r}: InfluxDB is not built in", f"Write {ADDRESSES}")
+        if parts.username is not None or parts.password is not None:
+            raise ConfigError("store", "the address holds a login", "Give user name and password beside the address")
+        if token is not None and username is not None:
+            raise ConfigError("store", "both a token and a user name are given", "InfluxDB 2 takes the token alone")
+        try:
+            from merilo_adapters.influx_http import Login
+            from merilo_adapters.influx_store import InfluxStore
+        except ModuleNotFoundError as error:
+            raise ConfigError("store", f"{error.name} is not installed", MISSING_HINT) from error
+        return InfluxStore(url, Login(token, username, password), org)
     raise ConfigError("store", f"{url!r} is not an address of a store", f"Write {ADDRESSES}")

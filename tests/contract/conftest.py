@@ -12,7 +12,7 @@ import pytest
 import real
 from merilo_adapters.stores import Store, open_store
 
-STORES = ("sqlite",)
+STORES = ("sqlite", "influx1", "influx2")
 
 
 def _opened(kind: str, folder: str, stack: ExitStack) -> Store:

@@ -1,0 +1,96 @@
+"""Line protocol of InfluxDB: our own encoder, one template per set of fields.
+
+Every number is written as the shortest decimal that gives the same float again, so that it always has a decimal
+point or an exponent: without one of them it would still be a float here, and an integer to a careless reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import compress
+
+import numpy as np
+
+from merilo.frame import Frame
+from merilo.ports import Point
+from merilo.schema import MEASUREMENTS, Measurement
+
+LINES_MAX = 5_000
+"""Lines of one request: more do not go faster, and a big body can run into the server's write timeout."""
+BYTES_MAX = 1_300_000
+"""Bytes of one request, for the same reason."""
+
+_TAG_ESCAPES = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
+_TEXT_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"'})
+
+
+def series_key(measurement: Measurement, tags: Sequence[str]) -> str:
+    """Measurement and tags as line protocol writes them; the values are checked before."""
+    pairs = (f",{name}={value.translate(_TAG_ESCAPES)}" for name, value in zip(measurement.tags, tags, strict=True))
+    return measurement.name + "".join(pairs)
+
+
+@lru_cache(maxsize=4096)
+def _template(measurement: str, names: tuple[str, ...]) -> tuple[str, tuple[int, ...]]:
+    """Field part of a line for this set of fields, and the positions that hold text."""
+    texts = MEASUREMENTS[measurement].texts
+    parts = [f'{name}="%s"' if name in texts else f"{name}=%r" for name in names]
+    return ",".join(parts), tuple(i for i, name in enumerate(names) if name in texts)
+
+
+def _fields(measurement: str, fields: Mapping[str, float | str]) -> str:
+    template, texts = _template(measurement, tuple(fields))
+    if not texts:
+        return template % tuple(fields.values())
+    values = list(fields.values())
+    for position in texts:
+        values[position] = str(values[position]).translate(_TEXT_ESCAPES)
+    return template % tuple(values)
+
+
+def point_lines(measurement: Measurement, points: Sequence[Point]) -> list[bytes]:
+    """One line per point, instants in milliseconds; the points are clean (`merilo_adapters.points.clean_points`)."""
+    keys: dict[tuple[str, ...], str] = {}
+    lines = []
+    for tags, at_ms, fields in points:
+        key = keys.get(tags)
+        if key is None:
+            key = keys[tags] = series_key(measurement, tags)
+        lines.append(f"{key} {_fields(measurement.name, fields)} {at_ms}".encode())
+    return lines
+
+
+def frame_lines(measurement: Measurement, tags: Sequence[str], frame: Frame) -> list[bytes]:
+    """One line per row with exactly the row's fields, in the order of instants."""
+    if not len(frame):
+        return []
+    key = series_key(measurement, tags)
+    names = (*frame.numbers, *frame.texts)
+    present = np.array(
+        [~np.isnan(column) for column in frame.numbers.values()]
+        + [np.fromiter((t is not None for t in texts), bool, len(frame)) for texts in frame.texts.values()]
+    )
+    columns: list[Sequence[float | str | None]] = [column.tolist() for column in frame.numbers.values()]
+    columns += [[None if t is None else t.translate(_TEXT_ESCAPES) for t in texts] for texts in frame.texts.values()]
+    whole, _ = _template(measurement.name, names)
+    lines = []
+    for at_ms, has, row in zip(frame.at_ms.tolist(), present.T.tolist(), zip(*columns, strict=True), strict=True):
+        if all(has):
+            lines.append(f"{key} {whole % row} {at_ms}".encode())
+            continue
+        template, _ = _template(measurement.name, tuple(compress(names, has)))
+        lines.append(f"{key} {template % tuple(compress(row, has))} {at_ms}".encode())
+    return lines
+
+
+def batches(lines: Sequence[bytes]) -> Iterator[tuple[int, list[bytes]]]:
+    """Cuts the lines into requests of at most LINES_MAX lines and BYTES_MAX bytes; each with its first index."""
+    first, size = 0, 0
+    for index, line in enumerate(lines):
+        size += len(line) + 1
+        if index > first and (index - first >= LINES_MAX or size > BYTES_MAX):
+            yield first, list(lines[first:index])
+            first, size = index, len(line) + 1
+    if first < len(lines):
+        yield first, list(lines[first:])
