@@ -35,11 +35,12 @@ from merilo_adapters.mosquitto_files import Login
 from merilo_adapters.registry import births, companies, decisions, devices, events, facts, keys, meters, tables
 from merilo_adapters.registry.births import BirthChanges
 from merilo_adapters.registry.database import Database, RegistryUnavailableError
-from merilo_adapters.registry.decisions import DecisionKind, DecisionRecord
+from merilo_adapters.registry.decisions import DecisionRecord
 from merilo_adapters.registry.keys import SCOPES, Key
 from merilo_adapters.registry.work import ALL, FORM, Work, touch_rows
 
 if TYPE_CHECKING:
+    from merilo.decisions import Decision
     from merilo.ledger import LedgerEvent, RegisterFacts
 
 __all__ = [
@@ -47,7 +48,6 @@ __all__ = [
     "FORM",
     "SCOPES",
     "BirthChanges",
-    "DecisionKind",
     "DecisionRecord",
     "Key",
     "Registry",
@@ -374,6 +374,19 @@ class Registry:
 
     # Decisions --------------------------------------------------------------------------------------------------------
 
+    def decisions(
+        self,
+        company: str,
+        site: str | None = None,
+        *,
+        device: DeviceKey | None = None,
+        register: str | None = None,
+        meter: str | None = None,
+    ) -> list[Decision]:
+        """Decisions as the domain applies them, the revoked ones too, in the order they were made."""
+        found = self.decision_records(company, site, device=device, register=register, meter=meter)
+        return [one.decision() for one in found]
+
     def decision_records(
         self,
         company: str,
@@ -455,6 +468,22 @@ class Registry:
         """Enters an event of any kind but ledger; the same one again gives the same number."""
         with self._database.write() as connection:
             return events.add(connection, kind, place_of(scope), at_ms, parameters or {}, code=code, end_ms=end_ms)
+
+    def add_gateway_event(self, gateway: GatewayKey, event: wire.GatewayEvent, now_ms: int) -> int | None:
+        """Enters what a gateway reports; gives its number, None if it reports more than a day may hold.
+
+        A changed identity is also recorded as such, and the device is walked again from there.
+
+        A changed identity is also recorded as such, and the device is walked again from there.
+        """
+        with self._database.write() as connection:
+            number = events.report(connection, gateway, event, now_ms)
+            if event.kind == "identity_changed" and number is not None:
+                key, serial = DeviceKey(*gateway, event.device), str(event.parameters.get("serial", ""))
+                since = events.instant_of(event.at, now_ms)
+                if births.reported_identity(connection, key, serial, since, now_ms):
+                    self._log(connection, "device.identity", "/".join(key), now_ms, {"serial": serial, "at": since})
+        return number
 
     def end_event(self, number: int, end_ms: int) -> None:
         """Says when an event was over. Raises NotFoundError."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from merilo import wire
 from merilo.ids import DeviceKey, GatewayKey, MeterKey, RegisterKey, is_id
-from merilo.instants import QUARTER_MS, floor_ms, to_ms
+from merilo.instants import QUARTER_MS, floor_ms
 from merilo.quantities import is_register
 from merilo.site import NAME_MAX, Device, MeterVersion
 from merilo_adapters.registry import companies, devices, facts, meters, tables
-from merilo_adapters.registry.work import FORM, touch_rows
+from merilo_adapters.registry.events import instant_of
+from merilo_adapters.registry.work import ALL, FORM, touch_rows
 
 POWER_MAX_W = 1e9
 """Largest power a gateway may state; above it the statement is passed over."""
@@ -73,7 +73,7 @@ def apply(
         NotFoundError: The registry has no such gateway.
     """
     companies.existing_gateway(connection, gateway)
-    said_ms = min(at_ms, _instant(birth.at, at_ms))
+    said_ms = instant_of(birth.at, at_ms)
     changes = _Changes()
     room = devices.room(connection, gateway, max_per_gateway)
     known = {d.key: d for d in devices.devices(connection, gateway.company, gateway.site)}
@@ -101,11 +101,16 @@ def apply(
     )
 
 
-def _instant(text: str, otherwise_ms: int) -> int:
-    try:
-        return to_ms(datetime.fromisoformat(text))
-    except (ValueError, TypeError, OverflowError):
-        return otherwise_ms
+def reported_identity(connection: sa.Connection, key: DeviceKey, serial: str, at_ms: int, now_ms: int) -> bool:
+    """Takes over that another device answers since an instant; false if that is known, or the device is not."""
+    known = connection.execute(sa.select(tables.devices).where(devices.is_device(key))).first()
+    serial = _clean(serial)
+    if known is None or not serial or not known.serial or known.serial == serial:
+        return False
+    devices.add_identity(connection, devices.device(connection, key), at_ms, serial=serial, profile=known.profile)
+    connection.execute(sa.update(tables.devices).where(devices.is_device(key)).values(serial=serial))
+    touch_rows(connection, {RegisterKey(*key, ALL): (at_ms, now_ms)})
+    return True
 
 
 def _clean(text: str) -> str:
@@ -275,7 +280,7 @@ def _touch(connection: sa.Connection, company: str, changes: _Changes, at_ms: in
         if register.device_key not in new:
             spans[register] = (max(since, raw_ms), at_ms)
     for device, since in changes.identities.items():
-        spans[RegisterKey(*device, "*")] = (max(since, raw_ms), at_ms)
+        spans[RegisterKey(*device, ALL)] = (max(since, raw_ms), at_ms)
     versions = meters.meters(connection, company, None) if changes.meters else []
     for version in versions:
         if version.key in changes.meters and version.device is not None and version.device not in new:

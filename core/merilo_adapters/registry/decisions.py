@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import sqlalchemy as sa
 
-from merilo.errors import ConflictError, NotFoundError, RegistryError
+from merilo.errors import ConflictError, NotFoundError
 from merilo.ids import DeviceKey, MeterKey, RegisterKey
 from merilo.instants import DAY_MS
+from merilo.site import NAME_MAX
 from merilo_adapters.registry import tables
 
-DecisionKind = Literal["confirm", "scale", "swap", "reclassify", "exclude", "set_energy"]
+if TYPE_CHECKING:
+    from merilo.decisions import Decision, Kind
+
 REASON_MAX = 400
 SPAN_MAX_MS = 20 * 366 * DAY_MS
 """Longest stretch of a decision."""
@@ -26,7 +29,7 @@ class DecisionRecord:
 
     number: int = 0
     """Given by the registry; rising, so that it is also the order of creation."""
-    kind: DecisionKind
+    kind: Kind
     register: RegisterKey | None = None
     meter: MeterKey | None = None
     """For set_energy; all other kinds decide about a register."""
@@ -43,14 +46,32 @@ class DecisionRecord:
     revoked_by: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(DecisionKind):
-            raise ValueError(f"decision: kind {self.kind!r}, expected one of {', '.join(get_args(DecisionKind))}")
-        if (self.meter is None) == (self.register is None) or (self.kind == "set_energy") != (self.meter is not None):
-            raise ValueError(f"decision {self.kind}: expected a meter for set_energy, a register for all other kinds")
-        if not 0 <= self.to_ms - self.from_ms <= SPAN_MAX_MS:
-            raise ValueError(f"decision {self.kind}: expected from {self.from_ms} to at most 20 years later")
+        self.decision()
+        if self.to_ms - self.from_ms > SPAN_MAX_MS:
+            raise ValueError(f"decision ({self.kind}): expected a stretch of at most 20 years")
         if not self.reason.strip() or len(self.reason) > REASON_MAX:
-            raise ValueError(f"decision {self.kind}: expected a reason of 1 to {REASON_MAX} characters")
+            raise ValueError(f"decision ({self.kind}): expected a reason of 1 to {REASON_MAX} characters")
+        if len(self.evidence) > REASON_MAX or len(self.author) > NAME_MAX:
+            raise ValueError(f"decision ({self.kind}): evidence or author is too long")
+
+    def decision(self) -> Decision:
+        """What the domain needs of it.
+
+        Raises:
+            ValueError: Parameters, target or stretch do not fit the kind.
+        """
+        from merilo.decisions import Decision
+
+        return Decision(
+            id=self.number,
+            kind=self.kind,
+            target=self._key,
+            from_ms=self.from_ms,
+            to_ms=self.to_ms,
+            parameters=self.parameters,
+            created_ms=self.created_ms,
+            revoked=self.revoked_ms is not None,
+        )
 
     @property
     def company(self) -> str:
@@ -65,8 +86,8 @@ class DecisionRecord:
     @property
     def _key(self) -> RegisterKey | MeterKey:
         found = self.register or self.meter
-        if found is None:
-            raise ValueError("decision without register and meter")
+        if found is None or (self.register and self.meter):
+            raise ValueError(f"decision ({self.kind}): expected either a register or a meter")
         return found
 
 
@@ -146,12 +167,8 @@ def checked(new: DecisionRecord, known_devices: set[DeviceKey], known_meters: se
 
     Raises:
         NotFoundError: Its register's device or its meter is not there.
-        RegistryError: Parameters that are not numbers or texts.
     """
     if new.register is not None and new.register.device_key not in known_devices:
         raise NotFoundError(f"device {'/'.join(new.register.device_key)}: the registry has none of that name")
     if new.meter is not None and new.meter.meter not in known_meters:
         raise NotFoundError(f"meter {'/'.join(new.meter)}: the site has none of that id")
-    for name, value in new.parameters.items():
-        if not isinstance(value, str | int | float):
-            raise RegistryError(f"decision {new.kind}: parameter {name} is a {type(value).__name__}")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 import sqlalchemy as sa
 
+from merilo import wire
 from merilo.errors import NotFoundError, RegistryError
-from merilo.ids import RegisterKey
+from merilo.ids import GatewayKey, RegisterKey, is_id
+from merilo.instants import DAY_MS, floor_ms, to_ms
 from merilo.site import Event, EventKind, Place
 from merilo_adapters.registry import tables
 
@@ -20,6 +23,9 @@ ROWS_MAX = 20_000
 """Events of one answer."""
 PARAMETERS_MAX = 8_192
 """Characters of an event's parameters."""
+CODE_MAX = 64
+REPORTS_PER_DAY_MAX = 2_000
+"""Reports of one gateway and UTC day: a device may come and go every minute, but a flood may not fill the disk."""
 
 _PLAIN = ("number", "kind", "code", "at_ms", "end_ms")
 
@@ -140,6 +146,34 @@ def add(
     values = {**place._asdict(), "kind": kind, "code": code, "at_ms": at_ms, "end_ms": end_ms, "gone": False}
     new = sa.insert(table).values(**values, parameters=text).returning(table.c.number)
     return int(connection.execute(new).scalar_one())
+
+
+def instant_of(text: str, now_ms: int) -> int:
+    """An instant that a gateway wrote; now, where it is none or lies in the future."""
+    try:
+        return min(to_ms(datetime.fromisoformat(text)), now_ms)
+    except (ValueError, TypeError, OverflowError):
+        return now_ms
+
+
+def report(connection: sa.Connection, gateway: GatewayKey, event: wire.GatewayEvent, now_ms: int) -> int | None:
+    """Enters what a gateway reports, cut where it must be; None if it reported too much that day.
+
+    Raises:
+        RegistryError: Parameters that are too long.
+    """
+    at_ms = instant_of(event.at, now_ms)
+    device = event.device if is_id(event.device) else ""
+    code = "".join(c for c in event.kind if c.isalnum() or c in "_-.")[:CODE_MAX]
+    kind: EventKind = "configuration" if code.startswith("config") else "device" if device else "gateway"
+    columns = tables.events.c
+    day_ms = floor_ms(at_ms, DAY_MS)
+    mine = sa.and_(_at(gateway, GatewayKey._fields), columns.at_ms >= day_ms, columns.at_ms < day_ms + DAY_MS)
+    query = sa.select(sa.func.count()).select_from(tables.events).where(mine, columns.kind != "ledger")
+    if connection.execute(query).scalar_one() >= REPORTS_PER_DAY_MAX:
+        return None
+    place = Place(*gateway, device)
+    return add(connection, kind, place, at_ms, event.parameters, code=code, end_ms=None)
 
 
 def end(connection: sa.Connection, number: int, end_ms: int) -> None:

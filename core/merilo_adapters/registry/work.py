@@ -310,9 +310,9 @@ class Work:
         return Checkpoint(*row) if row else None
 
     def day_checkpoints(self, key: RegisterKey, from_ms: int, to_ms: int) -> list[Checkpoint]:
-        """The first checkpoints of UTC days with t in [from_ms, to_ms), in order."""
+        """The first checkpoints of UTC days with t in [from_ms, to_ms], both included, in order."""
         table = tables.checkpoints
-        query = _checkpoints(key).where(table.c.kind == "day", table.c.t_ms >= from_ms, table.c.t_ms < to_ms)
+        query = _checkpoints(key).where(table.c.kind == "day", table.c.t_ms >= from_ms, table.c.t_ms <= to_ms)
         with self._database.read() as connection:
             return [Checkpoint(*row) for row in connection.execute(query.order_by(table.c.t_ms))]
 
