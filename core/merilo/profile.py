@@ -182,7 +182,8 @@ class Channel:
 
     suffix: str
     """The device's id is ``<id>-<suffix>``."""
-    number: int
+    index: int = 0
+    """Place among channels of its kind, from 0."""
     counted_by: str = ""
     """Setting that says how many channels there are; empty: all are there."""
     rated_current_a: float | None = None
@@ -277,7 +278,14 @@ class Variant:
     told_by: str
     """Identity or setting."""
     values: tuple[float | str, ...]
+    """Of a text it is enough that it occurs."""
     profile: Profile
+
+    def matches(self, value: float | str | None) -> bool:
+        """Whether this value tells the variant."""
+        if isinstance(value, str):
+            return any(isinstance(v, str) and v.casefold() in value.casefold() for v in self.values)
+        return value is not None and value in self.values
 
 
 ANY_READ = ReadRules()

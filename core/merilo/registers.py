@@ -177,7 +177,7 @@ class _Layout:
                     ):
                         outs[slot][quantity] = value
                     else:
-                        reason = _reason(raw, value, low, high, invalid)
+                        reason = _reason(raw, invalid)
                         missing.append(Missing(self._suffixes[slot], quantity, reason))
         if self._composed or self._derived:
             self._compose(raws, outs, missing)
@@ -287,7 +287,7 @@ def _first_layer(
     return layer, left
 
 
-def _reason(raw: float, value: float, low: float, high: float, invalid: frozenset[float]) -> Reason:
+def _reason(raw: float, invalid: frozenset[float]) -> Reason:
     """Why a number is no value."""
     if raw != raw:
         return "not_a_number"
@@ -295,7 +295,7 @@ def _reason(raw: float, value: float, low: float, high: float, invalid: frozense
         return "invalid"
     if raw in (float("inf"), float("-inf")):
         return "infinite"
-    return "denormal" if low <= value <= high else "out_of_range"
+    return "denormal" if 0 < abs(raw) < SMALLEST_NORMAL else "out_of_range"
 
 
 def _composed_value(register: Register, raws: Mapping[Field, float], parts: Mapping[str, float]) -> float | Reason:

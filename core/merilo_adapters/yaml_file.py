@@ -2,6 +2,7 @@
 
 YAML 1.2 with the core schema's numbers. What different readers read differently is refused instead of guessed: ``no``,
 ``on`` and their like, numbers with a leading 0, duplicate keys, tabs that indent; anchors and tags are not needed.
+``8E1`` and ``1e3`` stay texts (the first is how a serial line is set): a number with an exponent has a point or a sign.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ DEPTH_MAX = 32
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[1-9][0-9]*[eE][-+][0-9]+")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+(\.[0-9]*)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _NULL = ("", "~", "null", "Null", "NULL")

@@ -16,7 +16,7 @@ HEADROOM = 1.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegisterFacts:
+class ProfileFacts:
     """Facts of one counter; energies in Wh, of a reactive counter in varh."""
 
     step_wh: float
@@ -41,7 +41,7 @@ class RegisterFacts:
 
 def facts(
     profile: Profile, *, ct_primary_a: float | None = None, fuse_a: float | None = None
-) -> dict[tuple[str, str], RegisterFacts]:
+) -> dict[tuple[str, str], ProfileFacts]:
     """Facts of all counters: (suffix of the channel, quantity) → facts.
 
     Args:
@@ -51,11 +51,11 @@ def facts(
     """
     current = ct_primary_a or fuse_a or profile.rating.current_a
     channels = {c.suffix: c for c in profile.channels}
-    found: dict[tuple[str, str], RegisterFacts] = {}
+    found: dict[tuple[str, str], ProfileFacts] = {}
     for channel, quantity, counter, step, unit, digits in _counters(profile):
         own = channels.get(channel)
         amperes, phases = (current, profile.rating.phases) if own is None else (own.rated_current_a, own.phases)
-        found[channel, quantity] = RegisterFacts(
+        found[channel, quantity] = ProfileFacts(
             step_wh=max(step, counter.resolution_wh or 0.0),
             rollover_wh=None if counter.modulus is None else counter.modulus * unit,
             max_power_w=_max_power(quantity, amperes, phases),
@@ -87,8 +87,8 @@ def _counters(profile: Profile) -> Iterator[tuple[str, str, CounterFacts, float,
             yield register.channel, register.quantity, register.counter, step, unit, digits
 
 
-def _json_facts(counter: CounterFacts, unit: float, max_power_w: float | None) -> RegisterFacts:
-    return RegisterFacts(
+def _json_facts(counter: CounterFacts, unit: float, max_power_w: float | None) -> ProfileFacts:
+    return ProfileFacts(
         step_wh=max(unit, counter.resolution_wh or 0.0),
         rollover_wh=None if counter.modulus is None else counter.modulus * unit,
         max_power_w=max_power_w,

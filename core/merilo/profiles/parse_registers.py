@@ -95,7 +95,9 @@ def read_field(fields: Fields, context: Context, *, texts: bool = False) -> Fiel
     _check_convention(fields, function, address, context)
     type_, words = _read_type(fields, context, texts=texts)
     order = fields.word("order", ("big", "little", "setting"), context.order)
-    if order == "setting" and not context.order_setting:
+    if words == 1:
+        order = "big"  # one word has no order
+    elif order == "setting" and not context.order_setting:
         fields.fault("order", "order 'setting' needs a setting that tells it", "name it in word_order")
     if address + words > ADDRESS_MAX + 1:
         fields.fault("address", f"{words} words from {address} end beyond the last address, {ADDRESS_MAX}")
@@ -314,7 +316,7 @@ def read_channels(fields: Fields, context: Context) -> tuple[list[Channel], list
     for offset in range(count):
         name = suffix.replace("{n}", str(first + offset))
         channels.append(
-            Channel(suffix=name, number=first + offset, counted_by=counted_by, rated_current_a=current, phases=phases)
+            Channel(suffix=name, index=offset, counted_by=counted_by, rated_current_a=current, phases=phases)
         )
         issues = fields.issues if offset == 0 else []  # the same text, the same faults: said once
         registers += [

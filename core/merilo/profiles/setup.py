@@ -70,7 +70,7 @@ def configure(profile: Profile, answers: Mapping[str, Answer], ct_ratio: float |
         if setting.name != profile.word_order:
             _settle(setting, order, answers, values, findings)
     said |= values
-    chosen = next((v.profile for v in profile.variants if said.get(v.told_by) in v.values), profile)
+    chosen = next((v.profile for v in profile.variants if v.matches(said.get(v.told_by))), profile)
     return Setup(
         profile=_applied(chosen, order, values, _ct(chosen, ct_ratio, findings)),
         confirmed=confirmed,
@@ -186,11 +186,7 @@ def _in_order(field: Field, order: Order) -> Field:
 def _applied(profile: Profile, order: Order, values: Mapping[str, float | str], ct: Fraction | None) -> Profile:
     names = {s.name for s in profile.settings}
     counts = {c.suffix: values.get(c.counted_by) for c in profile.channels if c.counted_by}
-    absent = {
-        c.suffix
-        for c in profile.channels
-        if isinstance(most := counts.get(c.suffix), float) and c.number - profile.channels[0].number >= most
-    }
+    absent = {c.suffix for c in profile.channels if isinstance(most := counts.get(c.suffix), float) and c.index >= most}
     registers = [_settled(r, order, names, values, ct) for r in profile.registers if r.channel not in absent]
     return replace(
         profile,

@@ -1,0 +1,316 @@
+"""Block plans: against tables computed by another program, and against every possible partition of small maps."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from merilo.bustime import Line, SerialLine, TcpLine, read_ms
+from merilo.readplan import ADDRESS_MAX, WORDS_MAX, Block, Holes, Range, ReadRules, Span, UnreadableError, cost_ms, plan
+
+CASES = Path(__file__).parents[1] / "cases" / "plans"
+LINE = SerialLine(baud=9600, response_ms=40)
+
+# The 52 values that mbmd reads of an SDM630: float32 input registers.
+SDM630 = [
+    Span(4, address, 2)
+    for address in (*range(0, 35, 2), 52, 56, 60, 62, 66, *range(70, 79, 2), 234, 236, 238, 248, *range(342, 381, 2))
+]
+SDM630_CORE = [Span(4, a, 2) for a in (*range(0, 18, 2), 30, 32, 34, 52, 56, 60, 62, 70, 72, 74)]
+
+
+def _maps() -> dict[str, list[Span]]:
+    found: dict[str, list[Span]] = {}
+    with (CASES / "maps.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            span = Span(int(row["function"]), int(row["address"]), int(row["words"]))
+            found.setdefault(row["map"], []).append(span)
+    return found
+
+
+def _expected() -> list[dict[str, str]]:
+    with (CASES / "expected.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+MAPS = _maps()
+
+
+@pytest.mark.parametrize("row", _expected(), ids=lambda row: row["map"])
+def test_plans_of_public_maps_need_no_more_reads_and_no_more_time_than_the_table(row: dict[str, str]) -> None:
+    spans = MAPS[row["map"]]
+    limit = int(row["max_words"])
+
+    assert len(spans) == int(row["registers"])
+    assert cost_ms([Block(*span[:3]) for span in spans], LINE) == pytest.approx(float(row["single_ms"]), abs=0.51)
+    holes: tuple[Holes, Holes] = ("strict", "free")
+    for policy in holes:
+        blocks = plan(spans, ReadRules(max_words=limit, holes=policy), LINE)
+        assert len(blocks) == int(row[f"{policy}_reads"]), policy
+        assert cost_ms(blocks, LINE) == pytest.approx(float(row[f"{policy}_ms"]), abs=0.51), policy
+
+
+@pytest.mark.parametrize(("baud", "single", "contiguous", "best"), [(9600, 3190, 731, 455), (19_200, 2635, 546, 287),
+                                                                    (38_400, 2401, 460, 206)])  # fmt: skip
+def test_52_values_of_an_sdm630_come_in_three_reads(baud: int, single: float, contiguous: float, best: float) -> None:
+    line = SerialLine(baud=baud, response_ms=40)
+    even = ReadRules(max_words=80, start_multiple=2, count_multiple=2, holes="free")
+
+    blocks = plan(SDM630, even, line)
+
+    assert len(SDM630) == 52
+    assert cost_ms([Block(*span[:3]) for span in SDM630], line) == pytest.approx(single, abs=0.51)
+    strict = plan(SDM630, ReadRules(max_words=80), line)
+    assert (len(strict), cost_ms(strict, line)) == (9, pytest.approx(contiguous, abs=0.51))
+    assert blocks == (Block(4, 0, 80), Block(4, 234, 16), Block(4, 342, 40))
+    assert cost_ms(blocks, line) == pytest.approx(best, abs=0.51)
+
+
+@pytest.mark.parametrize(("baud", "expected"), [(9600, 216), (19_200, 128), (38_400, 85)])
+def test_the_core_of_an_sdm630_is_one_read_of_76_words(baud: int, expected: float) -> None:
+    line = SerialLine(baud=baud, response_ms=40)
+
+    blocks = plan(SDM630_CORE, ReadRules(max_words=80, holes="free"), line)
+
+    assert blocks == (Block(4, 0, 76),)
+    assert cost_ms(blocks, line) == pytest.approx(expected, abs=0.51)
+
+
+def test_a_hole_is_read_through_only_while_that_is_cheaper() -> None:
+    free = ReadRules(holes="free")  # 9600 baud and 40 ms: a second request costs 27.5 words
+
+    assert plan([Span(3, 0, 2), Span(3, 29, 2)], free, LINE) == (Block(3, 0, 31),)  # hole of 27
+    assert plan([Span(3, 0, 2), Span(3, 30, 2)], free, LINE) == (Block(3, 0, 2), Block(3, 30, 2))  # hole of 28
+
+
+def test_functions_are_planned_apart_and_equal_spans_once() -> None:
+    spans = [Span(4, 0, 2), Span(3, 0, 2), Span(4, 2, 2), Span(4, 0, 2)]
+
+    assert plan(spans, ReadRules(), LINE) == (Block(3, 0, 2), Block(4, 0, 4))
+    assert plan([], ReadRules(), LINE) == ()
+
+
+def test_a_register_that_must_be_read_alone_never_shares_a_block() -> None:
+    spans = [Span(4, 10, 2), Span(4, 11, 1, alone=True), Span(4, 12, 2)]
+    rules = ReadRules(holes="free", start_multiple=2, count_multiple=2)
+
+    assert plan(spans, rules, LINE) == (Block(4, 10, 4), Block(4, 11, 1))
+
+
+def test_the_word_limit_holds_at_the_limit_and_one_past_it() -> None:
+    spans = [Span(3, n, 1) for n in range(20)]
+
+    assert len(plan(spans, ReadRules(max_words=20), LINE)) == 1
+    assert len(plan(spans, ReadRules(max_words=19), LINE)) == 2
+    assert plan([Span(3, 0, 4)], ReadRules(max_words=4), LINE) == (Block(3, 0, 4),)
+    with pytest.raises(UnreadableError, match=r"function 3 address 0\.\.3.*at most 3"):
+        plan([Span(3, 0, 4)], ReadRules(max_words=3), LINE)
+    with pytest.raises(UnreadableError):
+        plan([Span(3, 0, 4, alone=True)], ReadRules(max_words=3), LINE)
+
+
+def test_starts_and_counts_are_widened_to_the_device_s_multiples() -> None:
+    assert plan([Span(4, 7, 2)], ReadRules(start_multiple=2, count_multiple=2), LINE) == (Block(4, 6, 4),)
+    assert plan([Span(4, 7, 1)], ReadRules(start_multiple=4, count_multiple=1), LINE) == (Block(4, 4, 4),)
+
+
+def test_at_the_end_of_the_address_space_a_block_is_widened_downwards() -> None:
+    rules = ReadRules(count_multiple=4)
+
+    assert plan([Span(4, ADDRESS_MAX - 3, 4)], rules, LINE) == (Block(4, ADDRESS_MAX - 3, 4),)
+    assert plan([Span(4, ADDRESS_MAX - 1, 2)], rules, LINE) == (Block(4, ADDRESS_MAX - 3, 4),)
+    assert plan([Span(4, ADDRESS_MAX, 1)], ReadRules(), LINE) == (Block(4, ADDRESS_MAX, 1),)
+    with pytest.raises(UnreadableError):
+        plan([Span(4, ADDRESS_MAX, 2)], ReadRules(), LINE)
+
+
+def test_a_device_that_can_only_start_at_0_and_ends_early_is_unreadable() -> None:
+    rules = ReadRules(count_multiple=4, forbidden=(Range(1, 3),))
+
+    with pytest.raises(UnreadableError):
+        plan([Span(4, 0, 1)], rules, LINE)
+
+
+def test_listed_holes_are_crossed_inside_one_range_and_function_only() -> None:
+    spans = [Span(4, 0, 2), Span(4, 4, 2), Span(4, 8, 2), Span(3, 0, 2), Span(3, 4, 2)]
+    rules = ReadRules(holes="listed", readable=(Range(2, 5, 4), Range(0, 5, 2)))
+
+    assert plan(spans, rules, LINE) == (Block(3, 0, 2), Block(3, 4, 2), Block(4, 0, 6), Block(4, 8, 2))
+
+
+def test_a_range_counts_both_ends() -> None:
+    spans = [Span(4, 0, 2), Span(4, 4, 2)]
+
+    assert len(plan(spans, ReadRules(holes="listed", readable=(Range(2, 3),)), LINE)) == 1
+    assert len(plan(spans, ReadRules(holes="listed", readable=(Range(2, 2),)), LINE)) == 2
+    assert len(plan(spans, ReadRules(holes="free", forbidden=(Range(3, 3),)), LINE)) == 2
+    assert len(plan(spans, ReadRules(holes="free", forbidden=(Range(6, 9),)), LINE)) == 1
+    assert len(plan(spans, ReadRules(holes="free", forbidden=(Range(3, 3, 3),)), LINE)) == 1
+
+
+def test_a_forbidden_range_over_a_register_is_an_error() -> None:
+    with pytest.raises(UnreadableError, match="forbidden"):
+        plan([Span(4, 0, 2)], ReadRules(forbidden=(Range(1, 1),)), LINE)
+    with pytest.raises(UnreadableError):
+        plan([Span(4, 0, 2, alone=True)], ReadRules(forbidden=(Range(1, 1),)), LINE)
+
+
+def test_a_barrier_parts_registers_that_touch() -> None:
+    spans = [Span(4, 0, 2), Span(4, 2, 2)]
+
+    assert len(plan(spans, ReadRules(barriers=(Range(2, 2),)), LINE)) == 2
+    assert len(plan(spans, ReadRules(barriers=(Range(2, 2, 3),)), LINE)) == 1
+    assert len(plan(spans, ReadRules(barriers=(Range(4, 4),)), LINE)) == 1
+    assert len(plan([spans[0]], ReadRules(barriers=(Range(2, 2),), count_multiple=2), LINE)) == 1
+    with pytest.raises(UnreadableError):
+        plan([spans[0]], ReadRules(barriers=(Range(1, 1),)), LINE)
+
+
+def test_registers_that_overlap_share_a_read() -> None:
+    spans = [Span(4, 0, 8), Span(4, 2, 2), Span(4, 6, 4)]
+
+    assert plan(spans, ReadRules(), LINE) == (Block(4, 0, 10),)
+
+
+def test_neighbours_differ_in_length_where_that_costs_nothing() -> None:
+    spans = [Span(4, n, 1) for n in range(8)]
+
+    blocks = plan(spans, ReadRules(max_words=4 + 1), LINE)  # 4 + 4 and 5 + 3 cost the same
+
+    assert len(blocks) == 2
+    assert blocks[0].count != blocks[1].count
+
+
+def test_three_equal_costing_blocks_alternate_in_length() -> None:
+    spans = [Span(4, n, 1) for n in range(12)]
+
+    blocks = plan(spans, ReadRules(max_words=5), LINE)
+
+    assert len(blocks) == 3
+    assert all(one.count != other.count for one, other in itertools.pairwise(blocks))
+
+
+@pytest.mark.parametrize("words", [0, WORDS_MAX + 1])
+def test_word_limits_that_the_protocol_cannot_have_are_refused(words: int) -> None:
+    with pytest.raises(ValueError, match="max_words"):
+        ReadRules(max_words=words)
+
+
+def test_word_limits_at_the_ends_are_taken() -> None:
+    assert ReadRules(max_words=1).max_words == 1
+    assert ReadRules(max_words=WORDS_MAX).max_words == WORDS_MAX
+
+
+@pytest.mark.parametrize(("start", "count", "most"), [(0, 1, 10), (1, 0, 10), (WORDS_MAX + 1, 1, 10), (1, 11, 10)])
+def test_multiples_that_no_device_can_have_are_refused(start: int, count: int, most: int) -> None:
+    with pytest.raises(ValueError, match="multiples"):
+        ReadRules(max_words=most, start_multiple=start, count_multiple=count)
+
+
+def _allowed(block: Block, spans: Sequence[Span], rules: ReadRules) -> bool:
+    """The rules once more, word by word."""
+    words = range(block.start, block.start + block.count)
+    defined = {a for s in spans for a in range(s.start, s.start + s.count)}
+    first, past = min(defined), max(defined) + 1
+    if block.count > rules.max_words or block.start % rules.start_multiple or block.count % rules.count_multiple:
+        return False
+    if any(r.first <= word <= r.last for r in rules.forbidden for word in words):
+        return False
+    if any(b.first - 1 in words and b.first in words for b in rules.barriers):
+        return False
+    holes = _runs(a for a in range(first, past) if a not in defined)
+    if rules.holes == "strict":
+        return not holes
+    if rules.holes == "listed":
+        return all(any(r.first <= h[0] and h[-1] <= r.last for r in rules.readable) for h in holes)
+    return True
+
+
+def _runs(numbers: Iterable[int]) -> list[list[int]]:
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and found[-1][-1] == number - 1:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return found
+
+
+def _groupings(items: Sequence[Span]) -> Iterator[list[list[Span]]]:
+    """Every way to part the items into groups, not only into neighbours."""
+    if not items:
+        yield []
+        return
+    for rest in _groupings(items[1:]):
+        yield [[items[0]], *rest]
+        for n in range(len(rest)):
+            yield [*rest[:n], [items[0], *rest[n]], *rest[n + 1 :]]
+
+
+def _cheapest(spans: Sequence[Span], rules: ReadRules, line: Line) -> tuple[float, int] | None:
+    """Cost [µs] and reads of the best of all groupings, each group read by its shortest allowed block."""
+    found: list[tuple[float, int]] = []
+    blocks: dict[tuple[Span, ...], Block | None] = {}
+    for grouping in _groupings(spans):
+        taken: list[Block] = []
+        for group in map(tuple, grouping):
+            if group not in blocks:
+                start, past = min(s.start for s in group), max(s.start + s.count for s in group)
+                options = [
+                    Block(4, begin, count)
+                    for begin in range(start + 1)
+                    for count in range(past - begin, rules.max_words + 1)
+                    if _allowed(Block(4, begin, count), group, rules)
+                ]
+                blocks[group] = min(options, key=lambda b: b.count, default=None)
+            block = blocks[group]
+            if block is None:
+                break
+            taken.append(block)
+        else:
+            found.append((round(sum(read_ms(b.count, line) for b in taken) * 1000), len(taken)))
+    return min(found, default=None)
+
+
+small_ranges = st.tuples(st.integers(0, 30), st.integers(0, 8)).map(lambda ends: Range(ends[0], sum(ends)))
+small_rules = st.builds(
+    ReadRules,
+    max_words=st.integers(4, 16),
+    start_multiple=st.integers(1, 3),
+    count_multiple=st.integers(1, 3),
+    holes=st.sampled_from(["strict", "listed", "free"]),
+    readable=st.tuples(small_ranges),
+    forbidden=st.lists(small_ranges, max_size=1).map(tuple),
+    barriers=st.lists(st.integers(1, 30).map(lambda at: Range(at, at)), max_size=1).map(tuple),
+)
+small_maps = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(1, 4)).map(lambda at: Span(4, *at)), min_size=1, max_size=6, unique=True
+)
+lines = st.sampled_from(
+    [SerialLine(baud=2400, response_ms=5), SerialLine(baud=9600, response_ms=5), TcpLine(), TcpLine(word_us=900)]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(small_maps, small_rules, lines)
+def test_no_grouping_whatever_is_cheaper_than_the_plan(spans: list[Span], rules: ReadRules, line: Line) -> None:
+    best = _cheapest(sorted(spans), rules, line)
+
+    if best is None:
+        with pytest.raises(UnreadableError):
+            plan(spans, rules, line)
+        return
+    blocks = plan(spans, rules, line)
+    assert (round(cost_ms(blocks, line) * 1000), len(blocks)) == best
+    for span in spans:
+        home = [b for b in blocks if b.start <= span.start and span.start + span.count <= b.end]
+        assert home
+    for block in blocks:
+        inside = [s for s in spans if block.start <= s.start and s.start + s.count <= block.end]
+        assert inside
