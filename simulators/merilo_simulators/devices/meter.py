@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from merilo.instants import DAY_MS, QUARTER_MS
 from merilo.quantities import QUANTITIES
-from merilo_simulators.counters import Counter, Swap, ZeroBurst, mwms, with_faults
+from merilo_simulators.counters import Counter, Swap, Unavailable, ZeroBurst, mwms, with_faults
 from merilo_simulators.counters import is_on as fault_is_on
 from merilo_simulators.devices.gauges import GAUGES
 from merilo_simulators.devices.image import RANGE, UNAVAILABLE, Cell, Place, Span, Words, put, words
@@ -104,7 +104,7 @@ class Meter:
         key = (at_ms, len(self.faults.counters), self.word_order, self.energy_prefix)
         if self._memo is not None and self._memo[0] == key:
             return self._memo[1]
-        gone = any(fault.kind == "unavailable" and fault_is_on(fault, at_ms) for fault in self.faults.counters)
+        gone = any(isinstance(each, Unavailable) and fault_is_on(each, at_ms) for each in self.faults.counters)
         swapped = self.word_order == "little"
         image = self.model.constants(self, at_ms)
         for cell, raw in self._raw(np.array([at_ms], dtype=np.int64)):
@@ -159,6 +159,12 @@ class Meter:
                 serial = fault.serial
         return serial
 
+    def is_silent(self, at_ms: int) -> bool:
+        """Whether nothing can be read at this instant: no supply, or every value "not available"."""
+        return any(
+            fault.kind in ("outage", "unavailable") and fault_is_on(fault, at_ms) for fault in self.faults.counters
+        )
+
     def _prefix(self, cell: Cell) -> float:
         return 1000.0 if self.energy_prefix == "M" and cell.quantity.endswith(("wh", "varh", "vah")) else 1.0
 
@@ -169,7 +175,10 @@ class Meter:
         for fault in self.faults.counters:
             if isinstance(fault, ZeroBurst):
                 dead |= (at_ms >= fault.from_ms) & (at_ms < fault.until_ms)
-        cells = [cell for cell in self.model.cells if not stored_only or cell.quantity in QUANTITIES]
+        cells = self.model.cells
+        if stored_only:  # one place for each quantity: copies elsewhere say the same
+            chosen = {(cell.channel, cell.quantity): cell for cell in reversed(cells) if cell.quantity in QUANTITIES}
+            cells = tuple(reversed(chosen.values()))
         return [(cell, self._cell(cell, at_ms, sample, sensed[cell.channel], dead)) for cell in cells]
 
     def _cell(self, cell: Cell, at_ms: Ints, sample: Sample, sensed: Sensed, dead: np.ndarray) -> Raw:
@@ -228,8 +237,3 @@ def _form(cell: Cell, value: Floats) -> Raw:
 def _whole(cell: Cell, value: Ints) -> Raw:
     low, high = RANGE[cell.form]
     return np.clip(value, low, high)
-
-
-def by_id(meters: Sequence[Meter]) -> Mapping[str, Meter]:
-    """Devices by their id."""
-    return {meter.device_id: meter for meter in meters}
