@@ -1,0 +1,3 @@
+window.addEventListener("DOMContentLoaded", () => {
+  SwaggerUIBundle({ url: "/v1/openapi.json", dom_id: "#swagger", validatorUrl: null, deepLinking: true });
+});
