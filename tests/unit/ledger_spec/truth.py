@@ -130,6 +130,7 @@ class Polls:
         self._kept = np.ones(len(at_ms), bool)
         self._has_register = np.ones(len(at_ms), bool)
         self._power = (meter.load.power(at_ms) * power_gain).astype(np.int64)
+        self.has_power = power
         self._has_power = np.full(len(at_ms), power)
 
     def shows(self, at_ms: int) -> int:
