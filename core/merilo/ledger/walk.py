@@ -1,0 +1,85 @@
+"""The walk over one register: readings and facts in, base rows, events and anchors out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from merilo.instants import QUARTER_MS
+from merilo.ledger.booking import as_read
+from merilo.ledger.facts import RegisterFacts, at, ordered
+from merilo.ledger.records import Anchor, LedgerEvent, Walk
+from merilo.ledger.rows import BaseRows, RowSums
+from merilo.ledger.trace import Source, Trace
+from merilo.ledger.walker import Walker
+
+_RANK = ("back_step", "spike", "zero_burst", "stuck", "overbooked")
+"""Of two events at one instant the later one of this order stands, anything else before all of them."""
+
+
+def walk(
+    trace: Trace,
+    facts: Sequence[RegisterFacts],
+    until_ms: int,
+    anchor: Anchor | None = None,
+    *,
+    vectorised: bool = True,
+) -> Walk:
+    """Base rows, events and anchors of one register.
+
+    Args:
+        trace: Its readings; with an anchor those from the anchor's instant on.
+        facts: At least one.
+        until_ms: Grid instant; rows before it are given. Later readings still inform decisions.
+        anchor: Where to start; None = at the first reading.
+        vectorised: Whether undisturbed stretches are walked as arrays. The result is the same.
+
+    Returns:
+        Rows from the anchor's (the first reading's) row on. Rows, events and anchors after an anchor are those of a
+        walk from the beginning.
+
+    Raises:
+        ValueError: No facts, or `until_ms` off the grid.
+    """
+    if until_ms % QUARTER_MS:
+        raise ValueError(f"until_ms must be a whole quarter of an hour, found {until_ms}")
+    known = ordered(facts)
+    source = Source(trace, known, None if anchor is None else anchor.t_ms)
+    start = anchor
+    if start is None:
+        if not source.t:
+            return Walk(BaseRows.empty(), (), (), None)
+        start = _first(source)
+        source = Source(trace, known, start.t_ms)
+    walker = Walker(source, until_ms, start)
+    walker.run()
+    days = walker.days if anchor is not None else [start, *walker.days]
+    return Walk(walker.sheet.rows(), _distinct(walker.events), with_head(days, walker.head), walker.head)
+
+
+def with_head(days: Iterable[Anchor], head: Anchor | None) -> tuple[Anchor, ...]:
+    """The first anchors of the days, and the head as last."""
+    if head is None:
+        return tuple(days)
+    return (*(day for day in days if day.t_ms != head.t_ms), head)
+
+
+def _first(source: Source) -> Anchor:
+    t, register = source.t[0], source.r[0]
+    start = t // QUARTER_MS * QUARTER_MS
+    row = RowSums(start)
+    if t == start:
+        read = as_read(at(source.facts, t)[0], 0, register, register)
+        row = RowSums(start, register_mwh=read, has_register=True)
+    return Anchor(t, t, register, 0, t, 0, t, None, row)
+
+
+def _distinct(events: Iterable[LedgerEvent]) -> tuple[LedgerEvent, ...]:
+    """By instant, one for each: the instant is an event's identity."""
+    found: dict[int, LedgerEvent] = {}
+    for event in sorted(events, key=lambda one: (one.at_ms, _rank(one))):
+        found[event.at_ms] = event
+    return tuple(found.values())
+
+
+def _rank(event: LedgerEvent) -> int:
+    return _RANK.index(event.kind) if event.kind in _RANK else len(_RANK)
