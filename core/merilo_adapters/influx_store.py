@@ -32,6 +32,8 @@ from merilo_adapters.points import (
     whole_tags,
 )
 
+INSTALL_HINT = "Install merilo[collector] or merilo[api]"
+
 
 class Server(PolicyServer, Protocol):
     """What differs between the kinds of servers."""

@@ -11,7 +11,7 @@ from merilo.ports import SeriesStore, StoreAdmin
 
 ADDRESSES = "sqlite:///relative/folder, sqlite:////absolute/folder, http://host:8086 or https://host"
 """What a person can write."""
-MISSING_HINT = "Install merilo[collector] or merilo[api]"
+INSTALL_HINT = "Install merilo[collector] or merilo[api]"
 
 
 class Store(SeriesStore, StoreAdmin, Protocol):
@@ -60,6 +60,6 @@ def open_store(
             from merilo_adapters.influx_http import Login
             from merilo_adapters.influx_store import InfluxStore
         except ModuleNotFoundError as error:
-            raise ConfigError("store", f"{error.name} is not installed", MISSING_HINT) from error
+            raise ConfigError("store", f"{error.name} is not installed", INSTALL_HINT) from error
         return InfluxStore(url, Login(token, username, password), org)
     raise ConfigError("store", f"{url!r} is not an address of a store", f"Write {ADDRESSES}")
