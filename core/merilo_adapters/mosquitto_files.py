@@ -37,6 +37,17 @@ _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
 @dataclass(frozen=True, slots=True)
+class Files:
+    """Where mosquitto finds what it needs, and what the collector logs in with."""
+
+    access: Path
+    passwords: Path
+    collector_password: str
+    changed: bool
+    """Whether mosquitto must read them again (SIGHUP)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Login:
     """One gateway's way into the broker."""
 
@@ -130,33 +141,34 @@ def _kept_password(file: Path) -> str:
     return password
 
 
-def write_files(folder: Path, logins: Iterable[Login], collector_hash: str) -> bool:
-    """Writes both files; a reader sees the old or the new one, never a part.
+def write_files(folder: Path, data: Path, logins: Iterable[Login]) -> Files:
+    """Writes access list and password file; a reader sees the old or the new one, never a part.
 
-    Mosquitto takes them at its next SIGHUP. The collector's line is kept as it is while its hash fits the password,
-    so that nothing changes where nothing changed.
+    Where nothing changed, nothing is written: the collector's line is kept while its hash fits the password.
 
-    Returns:
-        Whether a file is different now.
+    Args:
+        folder: For both files.
+        data: The installation's data folder, which keeps the collector's own password.
+        logins: Of all gateways that may log in.
 
     Raises:
-        ConfigError: The folder cannot be written.
+        ConfigError: A folder cannot be written, or the kept password cannot be trusted.
     """
     logins = list(logins)
+    password = collector_password(data)
+    access, passwords = folder / ACL_FILE, folder / PASSWORD_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        passwords = _replace(folder / PASSWORD_FILE, password_text(logins, collector_hash))
-        return _replace(folder / ACL_FILE, acl_text(logins)) or passwords
+        changed = _replace(passwords, password_text(logins, _collector_hash(passwords, password)))
+        changed = _replace(access, acl_text(logins)) or changed
     except OSError as error:
         raise ConfigError(str(folder), f"cannot be written, {error.strerror}", "Name a folder of your own") from error
+    return Files(access, passwords, password, changed)
 
 
-def collector_hash(folder: Path, password: str) -> str:
+def _collector_hash(passwords: Path, password: str) -> str:
     """The collector's stored hash if it is still the password's, else a new one."""
-    try:
-        lines = (folder / PASSWORD_FILE).read_text().splitlines()
-    except OSError:
-        return password_hash(password)
+    lines = passwords.read_text().splitlines() if passwords.exists() else []
     for line in lines:
         name, _, stored = line.partition(":")
         if name == COLLECTOR and password_fits(password, stored):

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALL",
     "FORM",
+    "KEEP",
     "SCOPES",
     "BirthChanges",
     "DecisionRecord",

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_S = 15
 """How long a writer waits for another process's transaction; the longest of ours takes under a second."""
+FILE_MODE = 0o640
+"""Of a new SQLite file: it holds password hashes, and its -wal and -shm files take over its mode."""
 _REVISIONS = sa.table("alembic_version", sa.column("version_num", sa.String))
 _MIGRATION_LOCK = 0x6D65_7269
 """PostgreSQL advisory lock that one migrating process holds."""
@@ -128,6 +130,8 @@ class Database:
     def _create(self, connection: sa.Connection) -> None:
         if sa.inspect(connection).has_table("companies"):
             raise RegistryError(f"{self.shown}: has tables but no schema version; expected a registry or nothing")
+        if self.is_sqlite:
+            Path(str(self.url.database)).chmod(FILE_MODE)
         tables.metadata.create_all(connection)
         connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
         connection.execute(sa.insert(_REVISIONS).values(version_num=HEAD))
