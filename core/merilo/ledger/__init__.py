@@ -21,7 +21,7 @@ from merilo.ledger.facts import (
 from merilo.ledger.records import Anchor, LedgerEvent, Walk
 from merilo.ledger.rows import BRIDGED, ESTIMATED, METERED, MISSING, BaseRows, RowSums
 from merilo.ledger.trace import Trace
-from merilo.ledger.walk import walk
+from merilo.ledger.walks import walk
 
 __all__ = [
     "BRIDGED",
