@@ -111,12 +111,16 @@ def test_a_busy_server_is_asked_again_when_it_said_and_only_then(version: str, s
 
 @VERSIONS
 def test_a_server_error_is_passing_unless_it_names_the_policy(version: str) -> None:
-    with answering(version, always(500, b'{"error":"timeout"}')) as (store, _):
-        with pytest.raises(StoreUnavailableError, match="timeout"):
-            store.write("acme", "energy_15m", POINTS)
-    with answering(version, always(500, b'{"error":"retention policy not found: autogen"}')) as (store, _):
-        with pytest.raises(StoreRefusedError, match="retention policy not found"):
-            store.write("acme", "energy_15m", POINTS)
+    with (
+        answering(version, always(500, b'{"error":"timeout"}')) as (store, _),
+        pytest.raises(StoreUnavailableError, match="timeout"),
+    ):
+        store.write("acme", "energy_15m", POINTS)
+    with (
+        answering(version, always(500, b'{"error":"retention policy not found: autogen"}')) as (store, _),
+        pytest.raises(StoreRefusedError, match="retention policy not found"),
+    ):
+        store.write("acme", "energy_15m", POINTS)
 
 
 @VERSIONS
@@ -195,13 +199,17 @@ def test_an_error_after_the_first_part_of_an_answer_is_an_error(version: str) ->
         b'"partial":true}]}\n'
     )
     late = b'{"results":[{"statement_id":0,"error":"query timeout"}]}\n'
-    with answering(version, always(200, part + late)) as (store, _):
-        with pytest.raises(StoreUnavailableError, match="query timeout"):
-            store.read("acme", "energy_15m", {}, T0, T0 + 1)
+    with (
+        answering(version, always(200, part + late)) as (store, _),
+        pytest.raises(StoreUnavailableError, match="query timeout"),
+    ):
+        store.read("acme", "energy_15m", {}, T0, T0 + 1)
     broken = b"%x\r\n%s\r\n40\r\nhalf" % (len(part), part)
-    with answering(version, always(200, broken, Transfer_Encoding="chunked")) as (store, _):
-        with pytest.raises(StoreUnavailableError, match="broke off"):
-            store.read("acme", "energy_15m", {}, T0, T0 + 1)
+    with (
+        answering(version, always(200, broken, Transfer_Encoding="chunked")) as (store, _),
+        pytest.raises(StoreUnavailableError, match="broke off"),
+    ):
+        store.read("acme", "energy_15m", {}, T0, T0 + 1)
 
 
 @VERSIONS
