@@ -567,7 +567,17 @@ class Outbox:
         keys = [key for (key,) in self._db.execute("SELECT id FROM reserve ORDER BY id LIMIT ?", (EVICT_ROWS,))]
         if keys and self._transaction(lambda: self._forget(keys)):
             return True
-        return self._thin(1) or self._thin(2) or self._drop()
+        return self._made(lambda: self._thin(1)) or self._made(lambda: self._thin(2)) or self._made(self._drop)
+
+    def _made(self, work: Callable[[], bool]) -> bool:
+        """Whether the work gave something up; it may itself find no page free, then it has changed nothing."""
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            self._roll_back()
+            if not _is_full(error):
+                raise
+            return False
 
     def _release_ballast(self) -> None:
         if isinstance(self.path, Path):
@@ -638,11 +648,12 @@ class Outbox:
         found = [row for row in found if row[0] != newest]
 
         def drop() -> int:
+            count = self._forget([key for key, _, _ in found])
             for key, span, epoch in found:
                 self._db.execute("DELETE FROM waiting WHERE id = ?", (key,))
                 self._record_gap(epoch, key & NUMBER_MAX, (key & NUMBER_MAX) + span - 1, "evicted")
-                self._evicted += span
-            return self._forget([key for key, _, _ in found])
+            self._evicted += sum(span for _, span, _ in found)
+            return count
 
         return bool(found) and self._transaction(drop) > 0
 
@@ -664,9 +675,11 @@ class Outbox:
     # Gaps and figures
 
     def _record_gap(self, epoch: str, first: int, last: int, reason: str) -> None:
-        previous = self._db.execute("SELECT number, epoch, last, reason FROM gaps ORDER BY number DESC LIMIT 1")
-        found = previous.fetchone()
-        if found and found[1] == epoch and found[3] == reason and found[2] + 1 == first:
+        found = self._db.execute(
+            "SELECT number FROM gaps WHERE epoch = ? AND reason = ? AND last = ? ORDER BY number DESC LIMIT 1",
+            (epoch, reason, first - 1),
+        ).fetchone()
+        if found:
             self._db.execute("UPDATE gaps SET last = ? WHERE number = ?", (last, found[0]))
             return
         self._db.execute(
