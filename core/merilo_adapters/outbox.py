@@ -17,6 +17,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -616,14 +617,14 @@ class Outbox:
             row = self._checked(columns[:-1])
             if row is None:
                 continue
-            acked = _ranges(columns[-1])
             if rows and (quarter(row), row.ordinal, row.clock) != (quarter(rows[0]), rows[0].ordinal, rows[0].clock):
                 break
             if quarter(row) >= limit and not rows:
                 return False
-            left = tuple(n for n in row.readings if not any(low <= n.number <= high for low, high in acked))
-            rows.append(_with(row, left))
-        return bool(rows) and self._transaction(lambda: self._replace_thinned(rows, level)) > 0
+            rows.append(_left(row, columns[-1]))
+        if rows:
+            self._evicted += self._transaction(lambda: self._replace_thinned(rows, level))
+        return bool(rows)
 
     def _replace_thinned(self, rows: Sequence[Row], level: Level) -> int:
         row, lost = thinned(rows, level)
@@ -633,29 +634,31 @@ class Outbox:
         if row.readings:
             self._db.execute("INSERT INTO cycles VALUES (?,?,?,?,?,?,?,?,?,?)", to_columns(row))
             self._db.execute("INSERT INTO waiting (id, held, level) VALUES (?, ?, ?)", (row.key, held, level))
-        self._evicted += len(lost)
         reason = "gauges_thinned" if level == 1 else "counters_thinned"
         self._record_gap(row.epoch, row.first, row.last, reason)
-        return len(rows)
+        return len(lost)
 
     def _drop(self) -> bool:
         """Gives up the oldest rows that wait: the last resort."""
-        found = self._db.execute(
-            "SELECT w.id, c.span, c.epoch FROM waiting w JOIN cycles c ON c.id = w.id ORDER BY w.id LIMIT ?",
-            (DROP_ROWS,),
-        ).fetchall()
         newest = self._db.execute("SELECT max(id) FROM cycles").fetchone()[0]
-        found = [row for row in found if row[0] != newest]
+        found = self._db.execute(
+            f"SELECT {_ROW}, w.acked FROM waiting w JOIN cycles c ON c.id = w.id"  # noqa: S608
+            " WHERE w.id <> ? ORDER BY w.id LIMIT ?",
+            (newest, DROP_ROWS),
+        ).fetchall()
+        rows = [_left(row, columns[-1]) for columns in found if (row := self._checked(columns[:-1])) is not None]
 
         def drop() -> int:
-            count = self._forget([key for key, _, _ in found])
-            for key, span, epoch in found:
-                self._db.execute("DELETE FROM waiting WHERE id = ?", (key,))
-                self._record_gap(epoch, key & NUMBER_MAX, (key & NUMBER_MAX) + span - 1, "evicted")
-            self._evicted += sum(span for _, span, _ in found)
-            return count
+            self._forget([row.key for row in rows])
+            for row in rows:
+                self._db.execute("DELETE FROM waiting WHERE id = ?", (row.key,))
+                self._record_gap(row.epoch, row.first, row.last, "evicted")
+            return sum(len(row.readings) for row in rows)
 
-        return bool(found) and self._transaction(drop) > 0
+        if not rows:
+            return bool(found)  # damaged rows were set aside: that is room too
+        self._evicted += self._transaction(drop)
+        return True
 
     def trim(self, now_ms: int) -> int:
         """Deletes reserve rows whose grace is over; call now and then while the clock is right.
@@ -771,18 +774,10 @@ class Outbox:
 _HELD_BOOTS = "SELECT DISTINCT c.boot FROM waiting w JOIN cycles c ON c.id = w.id WHERE w.held = 1"
 
 
-def _with(row: Row, readings: tuple[Numbered, ...]) -> Row:
-    return Row(
-        ordinal=row.ordinal,
-        epoch=row.epoch,
-        first=row.first,
-        span=row.span,
-        boot=row.boot,
-        mono_ns=row.mono_ns,
-        wall_ms=row.wall_ms,
-        clock=row.clock,
-        readings=readings,
-    )
+def _left(row: Row, acked: object) -> Row:
+    """The row without what is acknowledged already."""
+    done = _ranges(acked)
+    return replace(row, readings=tuple(n for n in row.readings if not any(a <= n.number <= b for a, b in done)))
 
 
 def _ranges(text: object) -> list[tuple[int, int]]:
