@@ -97,8 +97,9 @@ class Meter:
         """The register of a counter that showed first at since; both default to the meter's own."""
         begin = int(self.load.edges_ms[0]) if since_ms is None else since_ms
         first = self.first_mwh if first_mwh is None else first_mwh
-        work = self.load.work(at_ms) - self.load.work(np.array([begin], np.int64))[0] + first * MWMS_PER_MWH
-        shown: Ints = work // (MWMS_PER_MWH * self.step_mwh) * self.step_mwh
+        whole, rest = divmod(first, self.step_mwh)  # apart, so that no product leaves 64 bits
+        work = self.load.work(at_ms) - self.load.work(np.array([begin], np.int64))[0] + rest * MWMS_PER_MWH
+        shown: Ints = (whole + work // (MWMS_PER_MWH * self.step_mwh)) * self.step_mwh
         return self.wrapped(shown)
 
     def wrapped(self, register: Ints) -> Ints:
