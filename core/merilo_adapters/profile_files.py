@@ -66,7 +66,8 @@ def profile_from(marked: Marked, name: str = "") -> Profile:
     try:
         return parse_profile(marked.data, name)
     except ProfileIssuesError as error:
+        issues = sorted(error.issues, key=lambda i: marked.mark(i.path, at_key=i.at_key))
         raise ConfigErrors(
-            [(marked.where(i.path, at_key=i.at_key), i.message, i.hint) for i in error.issues],
-            [marked.pretty(i.message, i.path, at_key=i.at_key, hint=i.hint) for i in error.issues],
+            [(marked.where(i.path, at_key=i.at_key), i.message, i.hint) for i in issues],
+            [marked.pretty(i.message, i.path, at_key=i.at_key, hint=i.hint) for i in issues],
         ) from error

@@ -88,12 +88,12 @@ class Marked:
 
     def pretty(self, message: str, path: Sequence[str | int], *, at_key: bool = False, hint: str = "") -> str:
         """``file:line:column: message``, the hint, and the line itself with a caret under the place."""
-        mark = self._mark(path, at_key=at_key)
+        mark = self.mark(path, at_key=at_key)
         return _shown(self.name, mark, self.lines, message, hint)
 
     def where(self, path: Sequence[str | int], *, at_key: bool = False) -> str:
         """``file:line:column``."""
-        mark = self._mark(path, at_key=at_key)
+        mark = self.mark(path, at_key=at_key)
         return f"{self.name}:{mark.line}:{mark.column}"
 
     def error(self, message: str, path: Sequence[str | int], *, at_key: bool = False, hint: str = "") -> ConfigErrors:
@@ -102,7 +102,8 @@ class Marked:
             [(self.where(path, at_key=at_key), message, hint)], [self.pretty(message, path, at_key=at_key, hint=hint)]
         )
 
-    def _mark(self, path: Sequence[str | int], *, at_key: bool) -> Mark:
+    def mark(self, path: Sequence[str | int], *, at_key: bool = False) -> Mark:
+        """Line and column of the value or, if asked, of its key."""
         return self.marks.key(tuple(path)) if at_key else self.marks.value(tuple(path))
 
 

@@ -76,7 +76,7 @@ def read_function(fields: Fields, default: Function | None) -> Function:
         return default or 3
     if isinstance(value, int | str) and not isinstance(value, bool) and value in FUNCTIONS:
         return FUNCTIONS[value]
-    if value in (1, 2):
+    if value in (1, 2) and not isinstance(value, bool):
         fields.fault("function", f"function {value} reads single bits, which carry no quantity", "use 3 or 4")
     elif isinstance(value, int) and not isinstance(value, bool):
         fields.fault(
