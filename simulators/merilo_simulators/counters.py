@@ -11,15 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from merilo_simulators.noise import Ints
-from merilo_simulators.physics import MWMS_PER_MWH
 
 Counter = Callable[[Ints], Ints]
-"""Value of one counter at each instant [mW·ms since the origin, offset included]."""
+"""Value of one counter at each instant, start value included [mWh]: 64 bits hold every register there is."""
 
 
-def mwms(wh: float) -> int:
-    """Watt-hours as milliwatt-milliseconds."""
-    return round(wh * 1000) * MWMS_PER_MWH
+def mwh(wh: float) -> int:
+    """Watt-hours as milliwatt-hours."""
+    return round(wh * 1000)
 
 
 def _at(counter: Counter, instant_ms: int) -> int:
@@ -50,7 +49,7 @@ class Swap:
 
     def over(self, counter: Counter) -> Counter:
         """The counter with this fault."""
-        shift = mwms(self.start_wh) - _at(counter, self.at_ms)
+        shift = mwh(self.start_wh) - _at(counter, self.at_ms)
         return lambda t: counter(t) + np.where(t >= self.at_ms, shift, 0)
 
 
@@ -64,7 +63,7 @@ class Rollover:
 
     def over(self, counter: Counter) -> Counter:
         """The counter with this fault."""
-        passed, modulus = _at(counter, self.at_ms), mwms(self.modulus_wh)
+        passed, modulus = _at(counter, self.at_ms), mwh(self.modulus_wh)
         return lambda t: (counter(t) - passed) % modulus
 
 
@@ -92,7 +91,7 @@ class Spike:
 
     def over(self, counter: Counter) -> Counter:
         """The counter with this fault."""
-        return lambda t: counter(t) + np.where((t >= self.from_ms) & (t < self.until_ms), mwms(self.wh), 0)
+        return lambda t: counter(t) + np.where((t >= self.from_ms) & (t < self.until_ms), mwh(self.wh), 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

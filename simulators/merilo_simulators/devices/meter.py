@@ -10,14 +10,14 @@ import numpy as np
 
 from merilo.instants import DAY_MS, QUARTER_MS
 from merilo.quantities import QUANTITIES
-from merilo_simulators.counters import Counter, Swap, Unavailable, ZeroBurst, mwms, with_faults
+from merilo_simulators.counters import Counter, Swap, Unavailable, ZeroBurst, mwh, with_faults
 from merilo_simulators.counters import is_on as fault_is_on
 from merilo_simulators.devices.gauges import GAUGES
 from merilo_simulators.devices.image import RANGE, UNAVAILABLE, Cell, Place, Span, Words, put, words
 from merilo_simulators.electrical import Sensed, Tap, energy_mwms, reactive_mvarms, sense
 from merilo_simulators.faults import FaultBook
 from merilo_simulators.noise import Floats, Ints
-from merilo_simulators.physics import ORIGIN_MS, Company, Sample
+from merilo_simulators.physics import MWMS_PER_MWH, ORIGIN_MS, Company, Sample
 
 WORDS_MAX = 125
 """Largest read of the Modbus application protocol 1.1b3, sections 6.3 and 6.4."""
@@ -194,7 +194,7 @@ class Meter:
         if cell.quantity == "power_factor_4q":
             return _form(cell, sensed.total_power_factor())
         counter = self._counter(cell.quantity, self.channels[cell.channel], at_ms, sample)
-        steps = counter(at_ms) // mwms(self.model.step_wh)
+        steps = counter(at_ms) // mwh(self.model.step_wh)
         if cell.form == "f32":
             return _form(cell, steps * self.model.step_wh / scale)
         return _whole(cell, steps * self.model.step_wh // round(scale))
@@ -203,11 +203,13 @@ class Meter:
         phases = channel.tap.phases
         chosen = next((p for p in range(len(phases)) if f"_l{p + 1}_" in quantity), None)
         circuits = [name for p, each in enumerate(phases) for name in each if chosen in (None, p)]
-        offset = mwms(channel.offset_wh) * (len(phases) if chosen is None else 1)
+        offset = mwh(channel.offset_wh) * (len(phases) if chosen is None else 1)
 
         def energy(t: Ints, reactive: bool) -> Ints:
             here = sample if t is at_ms else self.company.sample(t)
-            return reactive_mvarms(here, circuits) if reactive else energy_mwms(here, circuits) + offset
+            if reactive:
+                return reactive_mvarms(here, circuits) // MWMS_PER_MWH
+            return energy_mwms(here, circuits) // MWMS_PER_MWH + offset
 
         def whole(t: Ints) -> Ints:
             if "_export" in quantity or quantity.endswith(("_t2_wh", "_net_wh")):
