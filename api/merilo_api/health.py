@@ -70,8 +70,9 @@ def company_health(request: Request, company: Company, now_ms: int) -> dict[str,
         if (gateway.key.site, gateway.key.gateway) not in known and gateway_rows:
             notices.append(notice("gateway_never_seen", gateway=gateway.key.gateway))
     body["devices"] = [_device(one, notices) for one in device_rows]
-    for record in work_of(request).forgetting(company.id):
-        notices.append(notice("store_forgot", **record))
+    days = work_of(request).counters(f"store/{company.id}").get((f"store/{company.id}", "forgotten_days"), 0)
+    if days:
+        notices.append(notice("store_forgot", days=days))
     return body
 
 

@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
 from fastapi import Request
-from fastapi.dependencies.utils import get_flat_dependant
 from fastapi.routing import APIRoute
 
 from merilo.ids import is_id
@@ -32,7 +31,7 @@ _LAST = re.compile(r"(\d{1,5})(h|d|mo|y)")
 def strict(request: Request) -> None:
     """Refuses a parameter that the route does not know, and one that is given twice."""
     route = request.scope.get("route")
-    known = [p.alias for p in get_flat_dependant(route.dependant).query_params] if isinstance(route, APIRoute) else []
+    known = [p.alias for p in route.dependant.query_params] if isinstance(route, APIRoute) else []
     seen: set[str] = set()
     for name, _ in request.query_params.multi_items():
         if name not in known:

@@ -20,6 +20,7 @@ from merilo.reading import Reading
 from merilo_adapters.registry import Registry
 from merilo_adapters.registry.work import DeadLetter, Work, WorkBatch
 from merilo_collector.checksum import row_hash
+from merilo_collector.days import local_day
 from merilo_collector.intake import Delivery
 from merilo_collector.ranges import Ranges
 
@@ -99,6 +100,7 @@ class Ingest:
         self._gateways: set[GatewayKey] = set()
         self._late_max_ms: dict[str, int | None] = {}
         self._devices: set[DeviceKey] = set()
+        self._zones: dict[tuple[str, str], str] = {}
         self._received: dict[tuple[GatewayKey, str], Ranges] = {}
 
     def handle(self, batch: Sequence[Delivery], now_ms: int) -> Outcome:
@@ -150,6 +152,7 @@ class Ingest:
             for c in companies
         }
         self._devices = {d.key for c in companies for d in self._registry.devices(c.id)}
+        self._zones = {(s.company, s.id): s.zone for s in self._registry.sites()}
         self._version = version
 
     def _sort(
@@ -232,15 +235,17 @@ class Ingest:
         """Marks in the work table what was written: which devices, which numbers, how many of each day."""
         work.received.append((taken.gateway, taken.epoch, taken.first, taken.last))
         seen = self._seen(taken.gateway, taken.epoch)
+        zone = self._zones[taken.gateway.company, taken.gateway.site]
         for number, reading in taken.readings:
             key = DeviceKey(*taken.gateway, reading.device)
             work.touch(RegisterKey(*key, "*"), reading.at_ms, reading.at_ms)
             day_ms = floor_ms(reading.at_ms, DAY_MS)
-            scope = f"{'/'.join(key)}/{to_text(day_ms)[:10]}"
+            scope = f"{'/'.join(key)}/{local_day(reading.at_ms, zone)}"
             if number in seen:
                 work.count(scope, "duplicate", 1)
                 continue
             work.add_sum(key, day_ms, 1, row_hash(reading.at_ms, reading.values))
+            work.count(scope, "received", 1)
             if reading.at_ms < now_ms - LATE_AFTER_MS:
                 work.count(scope, "late", 1)
         seen.add(taken.first, taken.last)

@@ -5,11 +5,11 @@ The same port is satisfied by MQTT on one machine and by AMQP queues on many: no
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NewType, Protocol
+from typing import Protocol
 
-Receipt = NewType("Receipt", Hashable)
+Receipt = object
 """What the intake needs to release one delivery; opaque to everybody else."""
 
 

@@ -79,7 +79,7 @@ class MqttIntake:
                 found.append(self._queue.get(timeout=max(0.0, min(IDLE_S, end - time.monotonic()))))
             except queue.Empty:
                 break
-        return [Delivery(m.topic, m.payload, Receipt(m)) for m in found]
+        return [Delivery(m.topic, m.payload, m) for m in found]
 
     def publish(self, topic: str, payload: bytes) -> None:
         """Sends to a gateway; a failure is counted, the gateway's resend repairs it."""

@@ -15,9 +15,9 @@ from merilo.ids import DeviceKey, GatewayKey
 from merilo.instants import MINUTE_MS, floor_ms
 from merilo.reading import Reading
 from merilo_adapters.clock import Clock
+from merilo_adapters.company_stores import CompanyStores
 from merilo_adapters.registry import Registry
 from merilo_adapters.registry.work import Work
-from merilo_collector.companies import CompanyStores
 from merilo_collector.health import HealthLane
 from merilo_collector.ingest import Ingest, Steps
 from merilo_collector.intake import Delivery, Intake

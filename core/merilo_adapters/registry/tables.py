@@ -311,6 +311,16 @@ counters = Table(
     sqlite_with_rowid=False,
 )
 
+book_rows = Table(
+    "work_book_rows",
+    metadata,
+    Column("company", String(32), primary_key=True),
+    Column("measurement", String(40), primary_key=True),
+    Column("series", String(300), primary_key=True),
+    _ms("day_ms", key=True),
+    Column("hashes", LargeBinary, nullable=False),
+)
+
 checkpoints = Table(
     "work_checkpoints",
     metadata,

@@ -120,6 +120,11 @@ class Work:
         self._sql = statements(database.is_sqlite)
         self._dead_since_trim = 0
 
+    @property
+    def database(self) -> Database:
+        """The database, for what is kept beside the work tables."""
+        return self._database
+
     @classmethod
     def open(cls, url: str) -> Work:
         """Opens the work tables of the registry at this URL."""
@@ -292,6 +297,13 @@ class Work:
             query = query.where(table.c.scope.startswith(scope_prefix, autoescape=True))
         with self._database.read() as connection:
             return {(row.scope, row.name): row.value for row in connection.execute(query)}
+
+    def set_counter(self, scope: str, name: str, value: int) -> None:
+        """Sets a counter to a value."""
+        table = tables.counters
+        with self._database.write() as connection:
+            connection.execute(sa.delete(table).where(table.c.scope == scope, table.c.name == name))
+            connection.execute(sa.insert(table), [{"scope": scope, "name": name, "value": value}])
 
     # Checkpoints ------------------------------------------------------------------------------------------------------
 

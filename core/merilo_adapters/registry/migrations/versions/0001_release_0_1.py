@@ -135,6 +135,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("company", "site", "gateway", "device", "register", "kind", "t_ms"),
     )
     op.create_table(
+        "work_book_rows",
+        sa.Column("company", sa.String(length=32), nullable=False),
+        sa.Column("measurement", sa.String(length=40), nullable=False),
+        sa.Column("series", sa.String(length=300), nullable=False),
+        sa.Column("day_ms", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("hashes", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("company", "measurement", "series", "day_ms"),
+    )
+    op.create_table(
         "work_counters",
         sa.Column("scope", sa.String(length=200), nullable=False),
         sa.Column("name", sa.String(length=80), nullable=False),

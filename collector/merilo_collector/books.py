@@ -1,0 +1,398 @@
+"""The books of one site: touched registers become base rows, meters, hours, days, months and daily quality.
+
+The order of storing is what makes a crash harmless: base rows, events, meters, roll-ups, quality, then checkpoints,
+then the work row goes. Whatever is interrupted is done again from the old checkpoints.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from merilo.base_rows import from_frame, to_frame
+from merilo.calendar import Unit, boundaries
+from merilo.decisions import Decision, EffectiveRows, decide, widened
+from merilo.forming import form
+from merilo.frame import Frame
+from merilo.ids import DeviceKey, RegisterKey
+from merilo.instants import DAY_MS, MINUTE_MS, QUARTER_MS, SECOND_MS, floor_ms
+from merilo.ledger import BaseRows, LedgerEvent, RegisterFacts
+from merilo.meterrows import MeterRows
+from merilo.meters import Scheme
+from merilo.rollup import roll
+from merilo.schema import ABSENT_TAG
+from merilo.site import Site
+from merilo_collector.event_rows import ledger_frame
+from merilo_collector.recompute import (
+    FOREVER_MS,
+    Checkpoints,
+    Head,
+    RawReader,
+    Run,
+    recompute,
+    registers_in,
+)
+
+log = logging.getLogger(__name__)
+
+SETTLE_MIN_MS = MINUTE_MS
+"""A quarter of an hour is booked this long after its end, so that a row is not first written as a gap."""
+SETTLE_MAX_MS = 30 * MINUTE_MS
+MARGIN_MS = DAY_MS
+"""Base rows taken on either side of a change first, to see how far decisions reach."""
+ROLLED: tuple[tuple[str, Unit], ...] = (("energy_1h", "hour"), ("energy_1d", "day"), ("energy_1mo", "month"))
+
+
+class BookStore(Protocol):
+    """What the books ask of the series store."""
+
+    def read(
+        self, measurement: str, tags: Mapping[str, str], start_ms: int, end_ms: int
+    ) -> list[tuple[dict[str, str], Frame]]:
+        """Series with these tags and their rows of [start, end)."""
+        ...
+
+    def replace(self, measurement: str, tags: Mapping[str, str], start_ms: int, end_ms: int, frame: Frame) -> int:
+        """Makes the range hold exactly these rows; gives how many rows had to change."""
+        ...
+
+    def tags(self, measurement: str, tags: Mapping[str, str]) -> list[dict[str, str]]:
+        """Tag sets of the series that have these tags."""
+        ...
+
+
+class SiteFacts(Protocol):
+    """What the books ask of the registry about one site; one consistent view."""
+
+    site: Site
+    scheme: Scheme
+    devices: Mapping[DeviceKey, float]
+    """Every device and its polling interval [s]."""
+
+    def facts(self, key: RegisterKey) -> Sequence[RegisterFacts]:
+        """Dated facts of a register."""
+        ...
+
+    def identity(self, key: DeviceKey) -> tuple[int, ...]:
+        """Instants at which the device became another one."""
+        ...
+
+    def decisions(self) -> Sequence[Decision]:
+        """All decisions about registers and meters of the site."""
+        ...
+
+    def replace_events(self, key: RegisterKey, after_ms: int, to_ms: int, events: Sequence[LedgerEvent]) -> list[int]:
+        """Enters ledger events; gives their numbers."""
+        ...
+
+    def events(self, key: RegisterKey, after_ms: int, to_ms: int) -> list[LedgerEvent]:
+        """Ledger events of a register in (after, to]."""
+        ...
+
+
+class Quality(Protocol):
+    """Writes the daily quality of devices."""
+
+    def write(self, devices: Collection[DeviceKey], start_ms: int, end_ms: int, until_ms: int) -> None:
+        """Quality of the local days that overlap [start, end)."""
+        ...
+
+
+class Steps:
+    """Called between the steps of a pass; the fault suite kills the process there."""
+
+    def reached(self, step: str) -> None:
+        """One of rows_stored, meters_stored, checkpoints_stored."""
+
+
+@dataclass(slots=True)
+class Span:
+    """What was touched of one device: registers None means all of them; walk False means decisions or meters only."""
+
+    device: DeviceKey
+    first_ms: int
+    last_ms: int
+    registers: frozenset[str] | None = None
+    walk: bool = True
+
+
+@dataclass(slots=True)
+class Report:
+    """What a pass changed."""
+
+    registers: int = 0
+    rows_changed: int = 0
+    changed: dict[str, int] = field(default_factory=dict)
+    """Rows that had to change, by measurement."""
+
+    def add(self, measurement: str, rows: int) -> None:
+        """Counts rows of a measurement."""
+        self.rows_changed += rows
+        self.changed[measurement] = self.changed.get(measurement, 0) + rows
+
+
+class SiteBooks:
+    """Keeps the books of one site."""
+
+    def __init__(
+        self,
+        facts: SiteFacts,
+        store: BookStore,
+        raw: RawReader,
+        checkpoints: Checkpoints,
+        heads: Mapping[RegisterKey, Head],
+        quality: Quality | None = None,
+        steps: Steps | None = None,
+    ) -> None:
+        self._facts = facts
+        self._store = store
+        self._raw = raw
+        self._checkpoints = checkpoints
+        self._heads = dict(heads)
+        self._quality = quality
+        self._steps = steps or Steps()
+        self.report = Report()
+
+    def until(self, now_ms: int) -> int:
+        """Grid instant up to which rows are booked by now."""
+        slowest_ms = max((round(2 * s * SECOND_MS) for s in self._facts.devices.values()), default=0)
+        return floor_ms(now_ms - max(SETTLE_MIN_MS, min(slowest_ms, SETTLE_MAX_MS)), QUARTER_MS)
+
+    def behind(self, until_ms: int) -> bool:
+        """Whether some register's rows do not reach until_ms."""
+        return any(head.until_ms < until_ms for head in self._heads.values())
+
+    def advance(self, until_ms: int) -> None:
+        """Lengthens every register that was ever walked up to until_ms."""
+        items = [
+            (key, head.anchor.v_ms + 1 if head.anchor else 0, None)
+            for key, head in sorted(self._heads.items())
+            if head.until_ms < until_ms
+        ]
+        if items:
+            self._pass(items, until_ms, [])
+
+    def correct(self, spans: Iterable[Span], until_ms: int) -> None:
+        """Recomputes what was touched; afterwards the work rows behind these spans may go."""
+        items: list[tuple[RegisterKey, int, int | None]] = []
+        forms: list[Span] = []
+        for span in spans:
+            if not span.walk:
+                forms.append(span)
+                continue
+            for key in self._registers(span):
+                items.append((key, span.first_ms, span.last_ms if key in self._heads else None))
+        if items or forms:
+            self._pass(items, until_ms, forms)
+
+    def _registers(self, span: Span) -> list[RegisterKey]:
+        known = {key for key in self._heads if key.device_key == span.device}
+        if span.registers is not None:
+            return sorted(key for key in known if key.register in span.registers) or [
+                RegisterKey(*span.device, name) for name in sorted(span.registers)
+            ]
+        # A register may have appeared: look at what the device said in the touched stretch.
+        frame = self._raw.frame(span.device, span.first_ms, span.last_ms + 1)
+        found = {RegisterKey(*span.device, name) for name in registers_in(frame)}
+        if any(key.register.endswith("_wh") for key in known):
+            found = {key for key in found if not key.register.startswith("active_power")}
+        return sorted(known | found)
+
+    def _pass(self, items: Sequence[tuple[RegisterKey, int, int | None]], until_ms: int, forms: Sequence[Span]) -> None:
+        runs: list[Run] = []
+        for key, first_ms, last_ms in items:
+            facts, identity = self._facts.facts(key), self._facts.identity(key.device_key)
+            run = recompute(key, first_ms, last_ms, until_ms, facts, self._raw, self._checkpoints, identity)
+            runs.append(run)
+            if run.head is not None:
+                self._heads[key] = run.head
+            self._store_run(run)
+        self.report.registers += len(runs)
+        self._steps.reached("rows_stored")
+        self._form(runs, forms, until_ms)
+        self._steps.reached("meters_stored")
+        for run in runs:
+            self._checkpoints.put(run.key, run.events_after_ms, run.events_to_ms, run.days, run.head)
+        self._steps.reached("checkpoints_stored")
+
+    def _store_run(self, run: Run) -> None:
+        tags = run.key._asdict()
+        changed = self._store.replace("register_15m", tags, run.from_ms, run.to_ms, to_frame(run.rows))
+        self.report.add("register_15m", changed)
+        numbers = self._facts.replace_events(run.key, run.events_after_ms, run.events_to_ms, run.events)
+        events = {
+            "company": run.key.company,
+            "site": run.key.site,
+            "kind": "ledger",
+            "meter": ABSENT_TAG,
+            "gateway": run.key.gateway,
+            "device": run.key.device,
+            "register": run.key.register,
+        }
+        frame = ledger_frame(run.events, numbers)
+        end_ms = run.events_to_ms + 1 if run.events_to_ms < FOREVER_MS else FOREVER_MS
+        self.report.add("events", self._store.replace("events", events, run.events_after_ms + 1, end_ms, frame))
+
+    # Meters
+
+    def _form(self, runs: Sequence[Run], forms: Sequence[Span], until_ms: int) -> None:
+        start_ms, end_ms = FOREVER_MS, 0
+        for run in runs:
+            start_ms, end_ms = min(start_ms, run.from_ms), max(end_ms, run.to_ms)
+        for span in forms:
+            start_ms = min(start_ms, floor_ms(span.first_ms, QUARTER_MS))
+            end_ms = max(end_ms, floor_ms(span.last_ms, QUARTER_MS) + QUARTER_MS)
+        if start_ms >= end_ms:
+            return
+        devices = {run.key.device_key for run in runs} | {span.device for span in forms}
+        scheme = self._facts.scheme
+        meters = scheme.affected(devices)
+        decisions = self._facts.decisions()
+        base = self._base_rows(runs, scheme, meters, decisions, start_ms, min(end_ms, until_ms))
+        start_ms, low_ms = base.start_ms if start_ms else 0, base.start_ms
+        high_ms = base.end_ms
+        end_ms = end_ms if end_ms >= FOREVER_MS else max(end_ms, high_ms)
+        by_hand = [one for one in decisions if one.kind == "set_energy"]
+        for one in by_hand:  # spread flat over all of its stretch: form it whole
+            if not one.revoked and one.from_ms < high_ms and one.to_ms > low_ms:
+                low_ms = min(low_ms, floor_ms(one.from_ms, QUARTER_MS))
+                start_ms = min(start_ms, low_ms)
+        rows = form(scheme, low_ms, high_ms, base.effective, decisions=by_hand) if low_ms < high_ms else {}
+        for meter in sorted(meters):
+            self._store_meter(meter, rows.get(meter, MeterRows.empty()), start_ms, end_ms, until_ms, bool(forms))
+        if self._quality is not None:
+            self._quality.write(devices, start_ms, min(end_ms, until_ms), until_ms)
+
+    def _base_rows(
+        self,
+        runs: Sequence[Run],
+        scheme: Scheme,
+        meters: Collection[str],
+        decisions: Sequence[Decision],
+        start_ms: int,
+        end_ms: int,
+    ) -> _Base:
+        """Decided rows of every register behind these meters, over the stretch that must be formed together."""
+        needed = self._behind(scheme, meters)
+        fresh = {run.key: run for run in runs}
+        if start_ms == 0:
+            firsts = [int(run.rows.start_ms[0]) for run in runs if len(run.rows)]
+            start_ms = min(firsts, default=end_ms)
+        by_register: dict[RegisterKey, list[Decision]] = defaultdict(list)
+        for one in decisions:
+            if isinstance(one.target, RegisterKey):
+                by_register[one.target].append(one)
+        while True:
+            margin_ms = MARGIN_MS if any(by_register.get(key) for key in needed) else 0
+            found: dict[RegisterKey, EffectiveRows] = {}
+            wider = (start_ms, end_ms)
+            for key in needed:
+                mine = by_register.get(key, [])
+                pad = margin_ms if mine else 0
+                rows = self._rows_of(key, fresh.get(key), start_ms - pad, end_ms + pad)
+                events = self._facts.events(key, start_ms - pad - DAY_MS, end_ms + pad + DAY_MS) if mine else []
+                if mine:
+                    reach = self._reach(key, mine, start_ms, end_ms)
+                    wider = (min(wider[0], reach[0]), max(wider[1], reach[1]))
+                found[key] = decide(rows, events, mine, self._facts.facts(key))
+            if wider == (start_ms, end_ms):
+                return _Base(start_ms, end_ms, found)
+            start_ms, end_ms = wider
+
+    def _reach(self, key: RegisterKey, mine: Sequence[Decision], start_ms: int, end_ms: int) -> tuple[int, int]:
+        """How far the decisions of a register carry a change of [start, end)."""
+        low_ms, high_ms = start_ms - MARGIN_MS, end_ms + MARGIN_MS
+        for one in mine:
+            if one.kind in ("swap", "reclassify", "exclude") and not one.revoked:
+                low_ms, high_ms = min(low_ms, one.from_ms - MARGIN_MS), max(high_ms, one.to_ms + MARGIN_MS)
+        rows = self._rows_of(key, None, floor_ms(low_ms, QUARTER_MS), floor_ms(high_ms, QUARTER_MS))
+        events = self._facts.events(key, low_ms - DAY_MS, high_ms + DAY_MS)
+        found = widened(start_ms, end_ms, rows, events, mine)
+        return found.start_ms, found.end_ms
+
+    def _behind(self, scheme: Scheme, meters: Collection[str]) -> list[RegisterKey]:
+        devices: set[DeviceKey] = set()
+        for low_ms in (0, *scheme.changes_ms):
+            for meter in self._with_parts(scheme, meters, low_ms):
+                version = scheme.at(meter, low_ms)
+                if version is not None and version.device is not None:
+                    devices.add(version.device)
+        return sorted(key for key in self._heads if key.device_key in devices)
+
+    def _with_parts(self, scheme: Scheme, meters: Collection[str], at_ms: int) -> set[str]:
+        found: set[str] = set()
+        waiting = list(meters)
+        while waiting:
+            meter = waiting.pop()
+            if meter in found:
+                continue
+            found.add(meter)
+            version = scheme.at(meter, at_ms)
+            if version is not None:
+                waiting.extend(term.meter for term in scheme.terms(version))
+        return found
+
+    def _rows_of(self, key: RegisterKey, run: Run | None, start_ms: int, end_ms: int) -> BaseRows:
+        """Base rows of [start, end): those just computed where they reach, the stored ones beside them."""
+        if run is not None and run.from_ms <= start_ms and run.to_ms >= end_ms:
+            return run.rows.slice(start_ms, end_ms)
+        found = self._store.read("register_15m", key._asdict(), start_ms, end_ms)
+        return from_frame(found[0][1] if found else Frame.empty())
+
+    def _store_meter(
+        self, meter: str, rows: MeterRows, start_ms: int, end_ms: int, until_ms: int, registry_changed: bool
+    ) -> None:
+        site = self._facts.site
+        tags = {"company": site.company, "site": site.id, "meter": meter}
+        by_role = rows.by_role()
+        others: set[str] = set()
+        if registry_changed or start_ms == 0:
+            others = {found["role"] for found in self._store.tags("energy_15m", tags)} - by_role.keys()
+        for role in sorted(by_role.keys() | others):
+            mine = by_role.get(role, MeterRows.empty())
+            series = {**tags, "role": role}
+            changed = self._store.replace("energy_15m", series, start_ms, end_ms, mine.to_frame())
+            self.report.add("energy_15m", changed)
+            self._roll(series, mine, start_ms, end_ms, until_ms)
+
+    def _roll(self, series: dict[str, str], fresh: MeterRows, start_ms: int, end_ms: int, until_ms: int) -> None:
+        """Hours, days and months that overlap the stretch, from its fresh rows and the stored ones around it."""
+        zone = self._facts.site.zone
+        low_ms = int(fresh.start_ms[0]) if len(fresh) else start_ms
+        if not len(fresh) and start_ms == 0:
+            for measurement, _ in ROLLED:
+                self.report.add(measurement, self._store.replace(measurement, series, 0, end_ms, Frame.empty()))
+            return
+        low_ms = low_ms if start_ms == 0 else start_ms
+        high_ms = max(low_ms + 1, min(end_ms, until_ms))
+        month = boundaries("month", zone, low_ms, high_ms)
+        whole = self._around(series, fresh, int(month.edges_ms[0]), int(month.edges_ms[-1]), start_ms, end_ms)
+        for measurement, unit in ROLLED:
+            bounds = boundaries(unit, zone, low_ms, high_ms)
+            frame = roll(whole, bounds, until_ms)
+            first_ms = 0 if start_ms == 0 else int(bounds.edges_ms[0])
+            last_ms = FOREVER_MS if end_ms >= FOREVER_MS else int(bounds.edges_ms[-1])
+            self.report.add(measurement, self._store.replace(measurement, series, first_ms, last_ms, frame))
+
+    def _around(
+        self, series: dict[str, str], fresh: MeterRows, low_ms: int, high_ms: int, start_ms: int, end_ms: int
+    ) -> MeterRows:
+        before = self._stored(series, low_ms, start_ms) if low_ms < start_ms else MeterRows.empty()
+        after = self._stored(series, end_ms, high_ms) if end_ms < high_ms else MeterRows.empty()
+        return MeterRows.concat([part for part in (before, fresh, after) if len(part)])
+
+    def _stored(self, series: dict[str, str], low_ms: int, high_ms: int) -> MeterRows:
+        found = self._store.read("energy_15m", series, low_ms, high_ms)
+        return MeterRows.from_frame(found[0][1] if found else Frame.empty(), series["role"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """Decided rows and the stretch they were decided for."""
+
+    start_ms: int
+    end_ms: int
+    effective: dict[RegisterKey, EffectiveRows]

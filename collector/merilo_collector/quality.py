@@ -1,0 +1,131 @@
+"""Daily quality of each device: what was expected, what came, how much of the day is known, what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from merilo.base_rows import from_frame
+from merilo.calendar import Boundaries, boundaries
+from merilo.frame import Frame
+from merilo.ids import DeviceKey
+from merilo.instants import DAY_MS, QUARTER_MS
+from merilo.ledger import BRIDGED, BaseRows
+from merilo.meters import registers_of
+from merilo.schema import EVENT_COUNTERS
+from merilo.site import Site
+from merilo_adapters.registry import Registry
+from merilo_adapters.registry.work import Work
+from merilo_collector.book_store import FAR_MS
+from merilo_collector.books import BookStore
+from merilo_collector.days import local_day
+
+DAYS_MAX = 4_000
+"""Local days of one pass; a longer stretch is a mistake."""
+
+
+class DailyQuality:
+    """Satisfies the port Quality."""
+
+    def __init__(
+        self,
+        site: Site,
+        store: BookStore,
+        registry: Registry,
+        work: Work,
+        devices: Mapping[DeviceKey, float],
+    ) -> None:
+        self._site = site
+        self._store = store
+        self._registry = registry
+        self._work = work
+        self._intervals = devices
+
+    def write(self, devices: Collection[DeviceKey], start_ms: int, end_ms: int, until_ms: int) -> None:
+        """Writes the local days that overlap [start, end) and have begun before ``until_ms``."""
+        for device in sorted(devices):
+            self._device(device, start_ms, min(end_ms, until_ms), until_ms)
+
+    def _device(self, device: DeviceKey, start_ms: int, end_ms: int, until_ms: int) -> None:
+        found = self._store.read("register_15m", device._asdict(), start_ms, FAR_MS if start_ms == 0 else end_ms)
+        rows = {tags["register"]: from_frame(frame) for tags, frame in found if len(frame)}
+        chosen = registers_of(rows.keys()).imports or tuple(sorted(rows))[:1]
+        if not chosen:
+            return
+        first_ms = max(start_ms, min(int(rows[name].start_ms[0]) for name in chosen))
+        if first_ms >= end_ms or (end_ms - first_ms) // DAY_MS > DAYS_MAX:
+            return
+        days = boundaries("day", self._site.zone, first_ms, end_ms)
+        whole = [self._rows(device, name, days) for name in chosen]
+        numbers = self._numbers(device, whole, days, until_ms)
+        frame = Frame(days.edges_ms[:-1], numbers)
+        self._store.replace("quality_1d", device._asdict(), int(days.edges_ms[0]), int(days.edges_ms[-1]), frame)
+
+    def _rows(self, device: DeviceKey, register: str, days: Boundaries) -> BaseRows:
+        tags = {**device._asdict(), "register": register}
+        found = self._store.read("register_15m", tags, int(days.edges_ms[0]), int(days.edges_ms[-1]))
+        return from_frame(found[0][1] if found else Frame.empty())
+
+    def _numbers(
+        self, device: DeviceKey, registers: list[BaseRows], days: Boundaries, until_ms: int
+    ) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+        n = len(days)
+        expected = days.intervals(until_ms).astype(np.float64)
+        known, estimated, energy = np.zeros(n), np.zeros(n), np.zeros(n)
+        gap_s = np.zeros(n)
+        good: np.ndarray[tuple[int], np.dtype[np.int64]] | None = None
+        for rows in registers:
+            which = np.searchsorted(days.edges_ms, rows.start_ms, "right") - 1
+            covered = rows.start_ms[rows.state >= BRIDGED]
+            good = covered if good is None else np.intersect1d(good, covered)
+            estimated += np.bincount(which, rows.estimated_mwh, n)
+            energy += np.bincount(which, rows.known_mwh + rows.estimated_mwh, n)
+            gap = np.where(rows.has_register, rows.before_ms + rows.after_ms, QUARTER_MS) / 1000.0
+            np.maximum.at(gap_s, which, gap)
+        if good is not None and len(good):
+            known = np.bincount(np.searchsorted(days.edges_ms, good, "right") - 1, minlength=n).astype(np.float64)
+        interval_s = self._intervals.get(device, 10.0)
+        numbers = {
+            "coverage": np.divide(known, expected, out=np.zeros(n), where=expected > 0),
+            "estimated_share": np.divide(estimated, energy, out=np.zeros(n), where=energy > 0),
+            "expected": np.round(expected * QUARTER_MS / 1000.0 / interval_s),
+            "gap_max_s": gap_s,
+        }
+        numbers |= self._delivery(device, days)
+        numbers |= self._happened(device, days)
+        return numbers
+
+    def _delivery(self, device: DeviceKey, days: Boundaries) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+        names = ("received", "late", "duplicate", "rejected", "conflicts")
+        found = {name: np.zeros(len(days)) for name in names}
+        prefix = "/".join(device) + "/"
+        labels = [local_day(int(edge), self._site.zone) for edge in days.edges_ms[:-1]]
+        position = {f"{prefix}{label}": index for index, label in enumerate(labels)}
+        scopes = self._work.counters(prefix) if len(days) > 2 else _few(self._work, position)
+        for (scope, name), value in scopes.items():
+            if scope in position and name in found:
+                found[name][position[scope]] = float(value)
+        return found
+
+    def _happened(self, device: DeviceKey, days: Boundaries) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+        found = {name: np.zeros(len(days)) for name in EVENT_COUNTERS if name != "conflict"}
+        low, high = int(days.edges_ms[0]), int(days.edges_ms[-1])
+        events = self._registry.events(
+            device.company,
+            low,
+            high,
+            kinds=["ledger"],
+            limit=20_000,
+            site=device.site,
+            gateway=device.gateway,
+            device=device.device,
+        )
+        for event in events:
+            if low <= event.at_ms < high and event.code in found:
+                found[event.code][int(np.searchsorted(days.edges_ms, event.at_ms, "right")) - 1] += 1.0
+        return found
+
+
+def _few(work: Work, position: Mapping[str, int]) -> dict[tuple[str, str], int]:
+    return {key: value for scope in position for key, value in work.counters(scope).items()}
