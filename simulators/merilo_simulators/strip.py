@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 10.0
 """Period of the vendor's example configuration [s]."""
 _KEEPALIVE_S = 60
+_CONNECT_POLL_S = 0.05
+"""How often the first connection is looked for: the first message leaves at once and not a period later."""
 
 
 def publication(meter: Meter, at_ms: int) -> bytes | None:
@@ -41,7 +43,7 @@ def publication(meter: Meter, at_ms: int) -> bytes | None:
 
 @dataclass(slots=True, kw_only=True)
 class Strip:
-    """Publishes while it runs; messages are QoS 0 and not retained."""
+    """Publishes while it runs; messages are QoS 0 and not retained. What falls due without a connection is lost."""
 
     meter: Meter
     clock: Clock
@@ -74,6 +76,8 @@ class Strip:
             self._client = None
 
     async def _run(self, client: Client) -> None:
+        while not client.is_connected():
+            await asyncio.sleep(_CONNECT_POLL_S)
         while True:
             payload = publication(self.meter, self.clock.now_ms())
             if payload is not None and client.is_connected():
