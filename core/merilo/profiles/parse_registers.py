@@ -164,9 +164,8 @@ def read_scale(fields: Fields, quantity: Quantity | None) -> Fraction:
         fields.fault("unit", f"unknown unit {unit!r}", did_you_mean(unit, UNITS))
         return scale
     canonical, size = UNITS[unit]
-    if quantity is None or canonical != quantity.unit:
-        wanted = "no unit" if quantity is None else f"a unit of {quantity.unit or 'a ratio'}"
-        fields.fault("unit", f"expected {wanted}, found {unit!r}")
+    if quantity is not None and canonical != quantity.unit:  # a part may be anything
+        fields.fault("unit", f"expected a unit of {quantity.unit or 'a ratio'}, found {unit!r}")
     return scale * size
 
 
