@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 REFUSED = 0x80
 """Reason codes from here on mean that the broker did not take it (MQTT 5, section 2.4)."""
+UNHEARD = 0x10
+"""The broker took it and has no subscriber for it (MQTT 5 only)."""
 LOST = 0xFF
 """Given for a publish whose connection ended before the broker answered; no reason code of MQTT has this number."""
 _UNSUPPORTED = 0x84

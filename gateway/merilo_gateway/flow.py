@@ -20,6 +20,9 @@ STUCK_S = 30.0
 """No acknowledgement for so long while readings wait: the connection is dropped, whatever it looks like."""
 REFUSED_REST_S = 30.0
 """Pause after a publish that the broker refused: it will not change its mind at once."""
+UNHEARD_MIN_S = 1.0
+UNHEARD_MAX_S = 30.0
+"""Pause after a publish that nobody subscribes to (MQTT 5 says so), doubling: the collector is not there."""
 LIMIT_MIN = 2_048
 """Bytes of a message that are tried at least when a broker seems to refuse longer ones."""
 
@@ -54,6 +57,7 @@ class Flow:
         self._quiet_since: float | None = None
         self._rest_until = 0.0
         self._patience = STUCK_S
+        self._unheard_s = UNHEARD_MIN_S
         self._any_taken = False
         self.limit_bytes = MESSAGE_MAX
         """Largest payload that is sent."""
@@ -116,8 +120,18 @@ class Flow:
         if sent in self._under_way:
             self._under_way.remove(sent)
 
+    def unheard(self, sent: Sent, now: float) -> None:
+        """The broker took the message and had nobody to give it to: it goes out again after a pause."""
+        self._any_taken = True
+        if now >= self._rest_until:
+            self._rest_until = now + self._unheard_s
+            self._unheard_s = min(self._unheard_s * 2, UNHEARD_MAX_S)
+        if sent in self._under_way:
+            self._under_way.remove(sent)
+
     def acknowledged(self, span: Span, now: float) -> None:
         """The collector has these numbers."""
+        self._unheard_s = UNHEARD_MIN_S
         self._under_way = [
             sent
             for sent in self._under_way

@@ -16,7 +16,7 @@ from merilo.ids import GatewayKey
 from merilo.instants import to_ms, to_text
 from merilo.topics import build, parse
 from merilo.wire import Ack, Birth, GatewayEvent, Health, Resync, State, from_payload, readings_payload, to_payload
-from merilo_adapters.mqtt import LOST, REFUSED, Connected, Message
+from merilo_adapters.mqtt import LOST, REFUSED, UNHEARD, Connected, Message
 from merilo_adapters.outbox import Batch, Gap, Span
 from merilo_gateway.flow import Flow, Lane, Sent
 from merilo_gateway.keeping import Keeper
@@ -250,8 +250,11 @@ class Publisher:
         if code == LOST:
             return
         if code < REFUSED:
-            self._flow.taken(sent)
             self._refusing = False
+            if code == UNHEARD:
+                self._flow.unheard(sent, self._timing.monotonic())
+            else:
+                self._flow.taken(sent)
             return
         self._flow.refused(sent, self._timing.monotonic())
         self.counters["publishes_refused"] += 1

@@ -43,7 +43,8 @@ STALL_S = 120.0
 """A part that has made no progress for so long is dead: the watchdog is not fed any more."""
 UNSYNCED_MAX_S = DAY_MS / 1000
 """Readings of a boot whose clock never becomes right are sent after so long, marked."""
-STOP_MAX_S = 10.0
+INBOX_MAX = 1_000
+"""Acknowledgements and commands that wait to be handled."""
 
 
 class RealTiming:
@@ -88,6 +89,7 @@ class Gateway:
         self._notifier = Notifier(environment)
         self._setups: dict[str, Setup] = {}
         self._stopping = asyncio.Event()
+        self._inbox: asyncio.Queue[Message] = asyncio.Queue(INBOX_MAX)
         self._flush = asyncio.Event()
         model = settings.model
         self._keeper = Keeper(
@@ -182,7 +184,7 @@ class Gateway:
         for session in (self._session, *self._listeners):
             session.start()
         work: list[Coroutine[Any, Any, None]] = [bus.run() for bus in self._buses]
-        work += [self._publisher.run(), self._store_cycles(), self._watch()]
+        work += [self._publisher.run(), self._answer(), self._store_cycles(), self._watch()]
         tasks = [loop.create_task(one) for one in work]
         stop = loop.create_task(self._stopping.wait())
         self._notifier.tell("READY=1")
@@ -325,7 +327,16 @@ class Gateway:
     # The session's threads
 
     def _on_message(self, message: Message) -> None:
-        asyncio.run_coroutine_threadsafe(self._publisher.arrived(message), self._loop)
+        self._loop.call_soon_threadsafe(self._take_in, message)
+
+    def _take_in(self, message: Message) -> None:
+        if not self._inbox.full():  # what is left out is sent again
+            self._inbox.put_nowait(message)
+
+    async def _answer(self) -> None:
+        """Takes acknowledgements and commands one after another, in the order they came."""
+        while True:
+            await self._publisher.arrived(await self._inbox.get())
 
     def _on_connected(self, facts: Connected) -> None:
         self._loop.call_soon_threadsafe(self._publisher.connected, facts)

@@ -137,10 +137,7 @@ class Server:
                 if image is None:
                     continue
                 body = self._change(request, bytes([unit]) + image.answer(request))
-                if self._framing == "tcp":
-                    out = struct.pack(">HHH", tid, 0, len(body)) + body
-                else:
-                    out = body + crc16(body)
+                out = struct.pack(">HHH", tid, 0, len(body)) + body if self._framing == "tcp" else body + crc16(body)
                 task = asyncio.create_task(self._later(writer, out, self._delay(request)))
                 late.add(task)
                 task.add_done_callback(late.discard)
