@@ -206,6 +206,8 @@ bind-address = "{loopback}:{rpc}"
 def influx1(folder: Path | None = None, *, auth: bool = False) -> Iterator[InfluxServer]:
     """A real InfluxDB 1; with `auth` an administrator `admin` exists and everybody must log in."""
     influxd = program("influxd", "install Debian's package influxdb")
+    if b" v1." not in subprocess.run([influxd, "version"], capture_output=True, check=False).stdout:
+        missing("InfluxDB 1", f"{influxd} is another version")
     with _folder(folder) as place:
         port = free_port()
         config = place / "influxdb.conf"

@@ -156,6 +156,10 @@ class InfluxStore:
         """For example ``influxdb 2.8.0``."""
         return f"influxdb {self._http.version()}"
 
+    def expire(self, company: str, now_ms: int) -> int:
+        """Nothing: the server drops whole shard groups by itself."""
+        return 0
+
     def close(self) -> None:
         """Closes idle connections."""
         self._http.close()

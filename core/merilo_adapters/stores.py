@@ -17,6 +17,13 @@ INSTALL_HINT = "Install merilo[collector] or merilo[api]"
 class Store(SeriesStore, StoreAdmin, Protocol):
     """A series store with its set-up and life signs."""
 
+    def expire(self, company: str, now_ms: int) -> int:
+        """Deletes raw rows older than the company's retention where no server does it; the number of deleted rows.
+
+        To be called about once a day.
+        """
+        ...
+
     def close(self) -> None:
         """Gives files and connections back; the store can be used again afterwards."""
         ...
