@@ -35,6 +35,7 @@ _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[1-9][0-9]*[eE][-+][0-9]+")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+(\.[0-9]*)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_SECRET = re.compile(r"""((?:password|passwd|secret|token|credential|api_key|private_key)\w*["']?\s*:\s*)\S.*""", re.I)
 _NULL = ("", "~", "null", "Null", "NULL")
 _TRUE = ("true", "True", "TRUE")
 _FALSE = ("false", "False", "FALSE")
@@ -312,12 +313,8 @@ class _Reader:
             self._refuse(
                 event, f"{value} is a word to some and true or false to others", f"write true, false or '{value}'"
             )
-        if _LEADING_ZERO.fullmatch(value):
-            self._refuse(
-                event,
-                f"{value} is octal to some and decimal to others",
-                f"write {value.lstrip('+-0') or 0} or '{value}'",
-            )
+        if _LEADING_ZERO.fullmatch(value):  # not repeated in the message: it may be somebody's PIN
+            self._refuse(event, "a leading 0 is octal to some and decimal to others", "take the 0 out, or quote it")
         if _NOT_FINITE.fullmatch(value):
             self._refuse(event, f"{value} is not a number that can be used here", "write a finite number")
         if _INTEGER.fullmatch(value):
@@ -339,7 +336,7 @@ def _shown(name: str, mark: Mark, lines: Sequence[str], message: str, hint: str)
     text = f"{name}:{mark.line}:{mark.column}: {message}" + (f". {hint}" if hint else "")
     if not 1 <= mark.line <= len(lines):
         return text
-    line = lines[mark.line - 1].replace("\t", " ")
+    line = _SECRET.sub(r"\1(hidden)", lines[mark.line - 1].replace("\t", " "))
     return f"{text}\n    {line}\n    {' ' * (mark.column - 1)}^"
 
 

@@ -107,7 +107,7 @@ def test_words_that_some_readers_take_for_true_or_false_are_refused(word: str) -
 
 @pytest.mark.parametrize("number", ["010", "007", "-01", "00.5"])
 def test_a_leading_zero_is_refused(number: str) -> None:
-    assert "is octal to some and decimal to others" in refusal(f"a: {number}")
+    assert "a leading 0 is octal to some" in refusal(f"a: {number}")
 
 
 @pytest.mark.parametrize(
@@ -200,6 +200,14 @@ def test_a_message_shows_the_line_and_a_caret() -> None:
         "                             ^"
     )
     assert str(marked.error("expected 1 to 247", ("interval_s",))).startswith("gateway.yaml:1:13: expected 1 to 247\n")
+
+
+@pytest.mark.parametrize("line", ["password: 0123", "{api_key: 0123, url: x}", "'token': 0123"])
+def test_a_secret_is_never_shown(line: str) -> None:
+    message = refusal(line)
+
+    assert "(hidden)" in message
+    assert "0123" not in message
 
 
 def test_all_faults_of_a_model_come_at_once_in_the_order_of_the_file() -> None:

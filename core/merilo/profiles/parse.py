@@ -1,6 +1,6 @@
 """A profile out of plain data (what a YAML loader gives), strictly: all faults at once, each with its place.
 
-The words a profile is written in are described in ``docs/profiles.md``; every key here is one of them.
+The language is listed in ``merilo.profiles``.
 """
 
 from __future__ import annotations
