@@ -244,6 +244,50 @@ def test_a_register_is_stuck_from_an_hour_on(minutes: int, kinds: list[str]) -> 
     assert [kind for kind, _ in named(walked)] == kinds
 
 
+@pytest.mark.parametrize(("mean_w", "kinds"), [(24, []), (26, ["stuck"])])
+def test_standing_still_is_proven_by_more_than_five_steps_of_own_power(mean_w: int, kinds: list[str]) -> None:
+    # 48 Wh or 52 Wh in two hours on a step of 10 Wh, then a tick of 50 Wh.
+    polls: list[Poll] = [(T0 + i * MINUTE, 40 * KWH, (mean_w - 1 + i % 2 * 2) * W) for i in range(120)]
+    polls += [(T0 + (120 + i) * MINUTE, 40 * KWH + 50 * WH, 0) for i in range(16)]
+
+    walked = both(polls, facts(), T0 + 2 * HOUR)
+
+    assert [kind for kind, _ in named(walked)] == kinds
+    assert set(states(walked)) == {BRIDGED if kinds else METERED}
+    assert known(walked) == 50 * WH
+
+
+def test_own_power_with_a_long_hole_proves_nothing() -> None:
+    # As caught up after two hours, but nobody saw the power for 16 minutes of them.
+    polls = [
+        (at, shown, None if T0 + 90 * MINUTE < at < T0 + 106 * MINUTE else power)
+        for at, shown, power in still(180, 306 * KWH, 240)
+    ]
+
+    assert named(both(polls, facts(), T0 + 4 * HOUR)) == [("swap", "suspected")]
+
+
+def test_a_jump_beyond_what_the_time_since_the_last_tick_allows_has_not_caught_up() -> None:
+    # 23 kW for two hours are 46 kWh; 100 kWh are another meter. What the still one missed is estimated.
+    walked = both(still(180, 402 * KWH, 240), facts(), T0 + 4 * HOUR)
+
+    assert sorted(named(walked)) == [("stuck", "open"), ("swap", "suspected")]
+    assert near(estimated(walked), 4 * KWH, 10)
+    assert known(walked) == 4 * KWH
+
+
+@pytest.mark.parametrize(("every_s", "state"), [(600, ESTIMATED), (300, MISSING)])
+def test_one_same_value_of_power_is_old_data_from_ten_samples_on(every_s: int, state: int) -> None:
+    # An hour without a tick at 2 kW: seven samples may be a steady load, thirteen are not.
+    polls: list[Poll] = [(T0 + s * SECOND, 40 * KWH, 2 * KW) for s in range(0, 3_601, every_s)]
+
+    walked = both(polls, facts(poll_interval_ms=every_s * SECOND), T0 + HOUR)
+
+    assert named(walked) == [("stuck", "open")]
+    assert states(walked) == [state] * 4
+    assert estimated(walked) == (2 * KWH if state == ESTIMATED else 0)
+
+
 # -- values that return -------------------------------------------------------------------------------------------
 
 

@@ -166,6 +166,20 @@ def test_the_live_edge_is_revised_by_less_than_a_step() -> None:
     assert sum(row.known_mwh for row in late) - sum(row.known_mwh for row in early) < 100 * WH
 
 
+@pytest.mark.parametrize(("last_s", "closed_mwh"), [(2_580, 300_000 * 960 / 3_600), (2_640, 100_000 / 1_620 * 1_020)])
+def test_the_live_edge_trusts_own_power_only_across_the_length_of_a_metered_gap(last_s: int, closed_mwh: float) -> None:
+    # Power of 300 W is seen until 1 680 s, the last poll is 900 s or 960 s later. The last tick is at 1 620 s.
+    polls = [
+        (at, shown, 300 * W if at <= T0 + 1_680 * SECOND else None)
+        for at, shown, _ in coarse(1, power=False)
+        if at <= T0 + last_s * SECOND
+    ]
+
+    walked = both(polls, COARSE, T0 + 2_700 * SECOND)
+
+    assert near(known(walked), 100_000 + closed_mwh)
+
+
 def test_an_hourly_register_with_ten_second_power_gives_metered_rows() -> None:
     # 1 kW for half an hour, then 3 kW: 2 000 Wh between two hourly values.
     power = [1 * KW if i < 180 else 3 * KW for i in range(361)]
