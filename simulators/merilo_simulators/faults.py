@@ -76,6 +76,7 @@ class FaultBook:
     def add(self, *faults: WireFault | CounterFault) -> None:
         """Switches faults on."""
         for fault in faults:
+            self._struck.pop(id(fault), None)  # an id may have belonged to a fault that is gone
             if isinstance(fault, WireFault):
                 self.wire.append(fault)
             else:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -21,6 +21,8 @@ from merilo_simulators.physics import MWMS_PER_MWH, ORIGIN_MS, Company, Sample
 
 WORDS_MAX = 125
 """Largest read of the Modbus application protocol 1.1b3, sections 6.3 and 6.4."""
+_WIDEST = 4
+"""Words of the widest form."""
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 
 Raw = np.ndarray[tuple[int, ...], np.dtype[np.int64 | np.float32]]
@@ -89,7 +91,6 @@ class Meter:
     """Where the model lets the user choose: order of the words of every value."""
     energy_prefix: Literal["k", "M"] = "k"
     """Where the model lets the user choose: energies in kWh or MWh."""
-    _memo: tuple[object, dict[Place, int]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         for number, channel in enumerate(self.channels):
@@ -101,19 +102,7 @@ class Meter:
 
     def image(self, at_ms: int) -> dict[Place, int]:
         """Every register at this instant: (function, address) → word."""
-        key = (at_ms, len(self.faults.counters), self.word_order, self.energy_prefix)
-        if self._memo is not None and self._memo[0] == key:
-            return self._memo[1]
-        gone = any(isinstance(each, Unavailable) and fault_is_on(each, at_ms) for each in self.faults.counters)
-        swapped = self.word_order == "little"
-        image = self.model.constants(self, at_ms)
-        for cell, raw in self._raw(np.array([at_ms], dtype=np.int64)):
-            low_first = cell.low_first or swapped
-            unavailable = UNAVAILABLE[cell.form]
-            value = (unavailable[::-1] if low_first else unavailable) if gone else words(raw[0], cell.form, low_first)
-            put(image, cell.function, cell.address, value)
-        self._memo = (key, image)
-        return image
+        return self._image(at_ms, self.model.cells)
 
     def read(self, function: int, address: int, count: int, at_ms: int) -> Words:
         """What the device answers to a read of so many registers.
@@ -137,7 +126,12 @@ class Meter:
                 return (alone,)
         if not inside or (model.even and (address % 2 or count % 2)):
             raise RefusedError(ILLEGAL_ADDRESS)
-        image = self.image(at_ms)
+        asked = [
+            cell
+            for cell in model.cells
+            if cell.function == function and cell.address < address + count and cell.address + _WIDEST > address
+        ]
+        image = self._image(at_ms, asked)
         return tuple(image.get((function, place), 0) for place in range(address, address + count))
 
     def readings(self, at_ms: Ints) -> list[tuple[int, tuple[str, ...], list[list[float]]]]:
@@ -146,7 +140,9 @@ class Meter:
         Only quantities that Merilo stores; energies in Wh. Unavailable values and outages are the caller's to drop.
         """
         found: dict[int, dict[str, list[float]]] = {}
-        for cell, raw in self._raw(at_ms, stored_only=True):
+        # One place for each quantity: copies elsewhere say the same.
+        cells = {(cell.channel, cell.quantity): cell for cell in self.model.cells if cell.quantity in QUANTITIES}
+        for cell, raw in self._raw(at_ms, cells.values()):
             decoded = raw.astype(np.float64) * (cell.scale * self._prefix(cell))
             found.setdefault(cell.channel, {})[cell.quantity] = decoded.tolist()
         return [(channel, tuple(columns), list(columns.values())) for channel, columns in sorted(found.items())]
@@ -168,18 +164,30 @@ class Meter:
     def _prefix(self, cell: Cell) -> float:
         return 1000.0 if self.energy_prefix == "M" and cell.quantity.endswith(("wh", "varh", "vah")) else 1.0
 
-    def _raw(self, at_ms: Ints, stored_only: bool = False) -> list[tuple[Cell, Raw]]:
+    def _image(self, at_ms: int, cells: Iterable[Cell]) -> dict[Place, int]:
+        gone = any(isinstance(each, Unavailable) and fault_is_on(each, at_ms) for each in self.faults.counters)
+        swapped = self.word_order == "little"
+        image = self.model.constants(self, at_ms)
+        for cell, raw in self._raw(np.array([at_ms], dtype=np.int64), cells):
+            low_first = cell.low_first or swapped
+            unavailable = UNAVAILABLE[cell.form]
+            value = (unavailable[::-1] if low_first else unavailable) if gone else words(raw[0], cell.form, low_first)
+            put(image, cell.function, cell.address, value)
+        return image
+
+    def _raw(self, at_ms: Ints, cells: Iterable[Cell]) -> list[tuple[Cell, Raw]]:
         sample = self.company.sample(at_ms)
-        sensed = [sense(self.company, channel.tap, sample, at_ms) for channel in self.channels]
+        sensed: dict[int, Sensed] = {}
         dead = np.zeros(at_ms.size, dtype=bool)
         for fault in self.faults.counters:
             if isinstance(fault, ZeroBurst):
                 dead |= (at_ms >= fault.from_ms) & (at_ms < fault.until_ms)
-        cells = self.model.cells
-        if stored_only:  # one place for each quantity: copies elsewhere say the same
-            chosen = {(cell.channel, cell.quantity): cell for cell in reversed(cells) if cell.quantity in QUANTITIES}
-            cells = tuple(reversed(chosen.values()))
-        return [(cell, self._cell(cell, at_ms, sample, sensed[cell.channel], dead)) for cell in cells]
+        found = []
+        for cell in cells:
+            if cell.channel not in sensed:
+                sensed[cell.channel] = sense(self.company, self.channels[cell.channel].tap, sample, at_ms)
+            found.append((cell, self._cell(cell, at_ms, sample, sensed[cell.channel], dead)))
+        return found
 
     def _cell(self, cell: Cell, at_ms: Ints, sample: Sample, sensed: Sensed, dead: np.ndarray) -> Raw:
         scale = cell.scale * self._prefix(cell)

@@ -215,6 +215,14 @@ def test_a_fault_strikes_as_often_as_told_and_every_strike_is_counted(meter: Met
     assert meter.faults.injected == {"silent": 3}
 
 
+def test_a_fault_added_after_others_were_cleared_strikes_its_full_number(meter: Meter) -> None:
+    for _ in range(50):
+        assert asked(meter, WireFault(kind="silent", times=1)) == []
+        meter.faults.clear_wire()
+
+    assert meter.faults.injected == {"silent": 50}
+
+
 def test_a_share_is_drawn_by_seed_and_so_repeatable() -> None:
     runs = []
     for _ in range(2):
