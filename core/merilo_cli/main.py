@@ -61,13 +61,13 @@ NOUNS: dict[str, Noun] = {
     "decision": Noun("merilo_cli.decisions:app", "Operators' decisions: add, list, revoke."),
     "event": Noun("merilo_cli.events:app", "What happened: list."),
     "key": Noun("merilo_cli.keys:app", "API keys: add, list, revoke."),
+    "demo": Noun("merilo_cli.demo:demo", "A first run with one simulated company.", extra="demo"),
 }
 _PROGRAM_HELP = {
     "api": "HTTP API and the built-in page.",
     "boards": "Grafana boards: build, push, audit.",
     "books": "From readings to energy and indicators.",
     "collector": "From broker to store; dead letters.",
-    "demo": "A first run with one simulated company.",
     "simulators": "Meters and companies with known truth.",
     "store": "Databases, retention, comparison.",
     "up": "All programs of one real company.",
@@ -203,7 +203,7 @@ def _merged(own: Noun, program: EntryPoint, line: Line) -> typer.Typer:
     for target in (own.target, program):
         try:
             part = _load(target)
-        except ImportError:
+        except ModuleNotFoundError:
             if target is program and not asks_help:
                 raise
             continue
@@ -212,7 +212,7 @@ def _merged(own: Noun, program: EntryPoint, line: Line) -> typer.Typer:
     return merged
 
 
-def _missing(noun: str, error: ImportError) -> str:
+def _missing(noun: str, error: ModuleNotFoundError) -> str:
     own = NOUNS.get(noun)
     extra = own.extra if own is not None and error.name == "sqlalchemy" else _EXTRA_OF.get(noun, noun)
     return f"merilo {noun}: needs {error.name or error}, which is not installed here. Install merilo[{extra}]"
@@ -238,7 +238,7 @@ def _run(call: Callable[[], object], noun: str, debug: bool) -> NoReturn:
         if debug:
             raise
         _end(str(error), _exit_code(error))
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         if debug:
             raise
         _end(_missing(noun, error), EXIT_USAGE)
@@ -247,6 +247,10 @@ def _run(call: Callable[[], object], noun: str, debug: bool) -> NoReturn:
     except BrokenPipeError:  # whoever reads our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if debug:
+            raise
+        _end(f"{error.filename or 'merilo'}: {error.strerror or error}. Check path, owner and space", EXIT_CONFIG)
     except Exception as error:
         if debug:
             raise

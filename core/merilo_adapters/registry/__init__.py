@@ -196,10 +196,8 @@ class Registry:
         self, keys: Iterable[DeviceKey], at_ms: int, max_per_gateway: int = DEVICES_PER_GATEWAY_MAX
     ) -> list[DeviceKey]:
         """Enters unknown devices as "to be confirmed" with their default meter; gives those that are refused."""
-        wanted = sorted(set(keys))
         with self._database.write() as connection:
-            refused = devices.see(connection, wanted, at_ms, max_per_gateway)
-            entered = [key for key in wanted if key not in refused]
+            entered, refused = devices.see(connection, keys, at_ms, max_per_gateway)
             if entered:
                 subjects = " ".join("/".join(key) for key in entered)
                 self._log(connection, "device.see", subjects, at_ms, {"refused": len(refused)})

@@ -13,7 +13,7 @@ from merilo import wire
 from merilo.ids import DeviceKey, GatewayKey, MeterKey, RegisterKey, is_id
 from merilo.instants import QUARTER_MS, floor_ms
 from merilo.quantities import is_register
-from merilo.site import NAME_MAX, Device, MeterVersion
+from merilo.site import NAME_MAX, Device, MeterVersion, Phase
 from merilo_adapters.registry import companies, devices, facts, meters, tables
 from merilo_adapters.registry.events import instant_of
 from merilo_adapters.registry.work import ALL, FORM, touch_rows
@@ -85,12 +85,13 @@ def apply(
             continue
         taken.append(key)
         _describe(connection, key, told, known.get(key), said_ms, changes)
+    there = meters.OnSite.load(connection, gateway.company, gateway.site)
     for key in taken:
-        _propose_meters(connection, key, birth.devices[key.device], at_ms, changes)
+        _propose_meters(there, key, birth.devices[key.device], at_ms, changes)
     for key in taken:
-        _propose_parent(connection, key, birth.devices[key.device], changes)
-    _settle_facts(connection, taken, birth, said_ms, changes)
-    _touch(connection, gateway.company, changes, at_ms)
+        _propose_parent(there, key, birth.devices[key.device], changes)
+    _settle_facts(there, taken, birth, said_ms, changes)
+    _touch(there, changes, at_ms)
     return BirthChanges(
         tuple(changes.new),
         tuple(changes.changed),
@@ -165,105 +166,80 @@ def _describe(
 
 
 def _propose_meters(
-    connection: sa.Connection, key: DeviceKey, told: wire.BirthDevice, at_ms: int, changes: _Changes
+    there: meters.OnSite, key: DeviceKey, told: wire.BirthDevice, at_ms: int, changes: _Changes
 ) -> None:
     """Makes the meters that the gateway's file names; what a person confirmed stays as it is."""
-    versions = meters.meters(connection, key.company, key.site)
-    mine = [version for version in versions if version.device == key]
+    every = there.every()
+    mine = [version for version in every if version.device == key]
     if any(version.confirmed for version in mine):
         return
-    if not told.meters:
-        default = meters.add_default(connection, key, told.role, at_ms)
-        _set(connection, default, versions, _definition(default, key, "", told.role, versions), changes)
-        return
-    wanted: set[MeterKey] = set()
-    for proposal in told.meters:
-        if not is_id(proposal.meter):
-            continue
-        name = _own_name(connection, key, proposal.meter, at_ms, changes)
-        wanted.add(name)
-        role = proposal.role or told.role
-        _set(connection, name, versions, _definition(name, key, proposal.phase, role, versions), changes)
+    wanted: dict[MeterKey, MeterVersion] = {}
+    for part in told.meters:
+        if is_id(part.meter):
+            name = there.own_id(part.meter, key, meters.mark_of(key, part.meter), at_ms)
+            wanted[name] = _definition(there, name, key, part.phase, part.role or told.role)
+    if not wanted:
+        name = there.add_default(key, at_ms)
+        if not mine:
+            changes.meters[name] = 0
+        wanted[name] = _definition(there, name, key, "", told.role)
+    for name, version in wanted.items():
+        if there.set(name, [version]):
+            changes.meters[name] = 0
     for version in mine:
-        if wanted and version.key not in wanted and not meters.users_of(version.meter, versions, 0):
-            meters.store(connection, version.key, [])  # it stood for the device until its parts were named
+        if version.key not in wanted and not meters.users_of(version.meter, every, 0):
+            there.set(version.key, [])  # it stood for the device, or a part of it, until its file said otherwise
             changes.meters[version.key] = version.valid_from_ms
 
 
-def _definition(name: MeterKey, key: DeviceKey, phase: str, role: str, versions: list[MeterVersion]) -> MeterVersion:
-    parent = next((version.parent for version in versions if version.key == name), None)
+def _definition(there: meters.OnSite, name: MeterKey, key: DeviceKey, phase: Phase, role: str) -> MeterVersion:
+    before = there.versions.get(name.meter, [])
     return MeterVersion(
         **name._asdict(),
         valid_from_ms=0,
         role=meters.role_of(role),
-        parent=parent,
+        parent=before[0].parent if before else None,
         device=key,
-        phase=phase,  # type: ignore[arg-type]  # the message's type has the same closed set
+        phase=phase,
     )
 
 
-def _own_name(connection: sa.Connection, key: DeviceKey, wanted: str, at_ms: int, changes: _Changes) -> MeterKey:
-    """The id of a proposed meter: the wanted one unless another device has it."""
-    mark = f"{key.gateway}/{key.device}"
-    taken = meters.names(connection, key.company, key.site)
-    for name in (wanted, meters.cut_id(f"{key.gateway}-{wanted}")):
-        if taken.get(name) == mark:
-            return MeterKey(key.company, key.site, name)
-    found = MeterKey(key.company, key.site, meters.free_id(wanted, key, taken))
-    meters.enter(connection, found, at_ms, mark)
-    return found
-
-
-def _set(
-    connection: sa.Connection,
-    name: MeterKey,
-    versions: list[MeterVersion],
-    definition: MeterVersion,
-    changes: _Changes,
-) -> None:
-    if [version for version in versions if version.key == name] != [definition]:
-        meters.store(connection, name, [definition])
-        changes.meters[name] = 0
-
-
-def _propose_parent(connection: sa.Connection, key: DeviceKey, told: wire.BirthDevice, changes: _Changes) -> None:
+def _propose_parent(there: meters.OnSite, key: DeviceKey, told: wire.BirthDevice, changes: _Changes) -> None:
     """Hangs a device's unconfirmed meters below the proposed parent, where there is one and it makes no circle."""
     if not is_id(told.parent):
         return
-    versions = meters.meters(connection, key.company, key.site)
-    parents = {version.meter: version.parent for version in versions}
+    every = there.every()
+    parents = {version.meter: version.parent for version in every}
     parent: str | None = told.parent
     if parent not in parents:
-        there = DeviceKey(key.company, key.site, key.gateway, told.parent)
-        parent = next((version.meter for version in meters.whole(there, versions)), None)
+        above_it = DeviceKey(key.company, key.site, key.gateway, told.parent)
+        parent = next((version.meter for version in meters.whole(above_it, every)), None)
     above, line = parent, set[str]()
     while above is not None and above not in line:
         line.add(above)
         above = parents.get(above)
-    for version in versions:
+    for version in every:
         free = version.device == key and not version.confirmed and version.valid_from_ms == 0
         if free and parent is not None and version.meter not in line and version.parent != parent:
-            meters.store(connection, version.key, [replace(version, parent=parent)])
+            there.set(version.key, [replace(version, parent=parent)])
             changes.meters.setdefault(version.key, 0)
 
 
 def _settle_facts(
-    connection: sa.Connection, taken: list[DeviceKey], birth: wire.Birth, said_ms: int, changes: _Changes
+    there: meters.OnSite, taken: list[DeviceKey], birth: wire.Birth, said_ms: int, changes: _Changes
 ) -> None:
-    if not taken:
-        return
-    versions = meters.meters(connection, taken[0].company, taken[0].site)
+    every = there.every()
+    known = {device.key: device for device in devices.devices(there.connection, there.company, there.site)}
     for key in taken:
         stated = {
             name: facts.Stated(step_mwh=_mwh(quantity.step_wh), rollover_mwh=_mwh(quantity.rollover_wh))
             for name, quantity in birth.devices[key.device].quantities.items()
             if is_register(name)
         }
-        device = devices.device(connection, key)
-        zero = devices.zero_is_valid(device, versions)
-        changes.facts |= facts.settle(
-            connection, device, zero, stated, floor_ms(said_ms, QUARTER_MS), another=key in changes.identities
-        )
+        zero = devices.zero_is_valid(known[key], every)
+        since = floor_ms(said_ms, QUARTER_MS)
+        another = key in changes.identities
+        changes.facts |= facts.settle(there.connection, known[key], zero, stated, since, another=another)
 
 
 def _mwh(energy_wh: float | None) -> int | None:
@@ -271,9 +247,9 @@ def _mwh(energy_wh: float | None) -> int | None:
     return max(1, round(known * 1000)) if known is not None else None
 
 
-def _touch(connection: sa.Connection, company: str, changes: _Changes, at_ms: int) -> None:
+def _touch(there: meters.OnSite, changes: _Changes, at_ms: int) -> None:
     """Marks the work: changed facts and identities are walked again, changed meters are formed again."""
-    raw_ms = facts.raw_start_ms(connection, company, at_ms)
+    raw_ms = facts.raw_start_ms(there.connection, there.company, at_ms)
     new = set(changes.new)
     spans: dict[RegisterKey, tuple[int, int]] = {}
     for register, since in changes.facts.items():
@@ -281,8 +257,7 @@ def _touch(connection: sa.Connection, company: str, changes: _Changes, at_ms: in
             spans[register] = (max(since, raw_ms), at_ms)
     for device, since in changes.identities.items():
         spans[RegisterKey(*device, ALL)] = (max(since, raw_ms), at_ms)
-    versions = meters.meters(connection, company, None) if changes.meters else []
-    for version in versions:
+    for version in there.every():
         if version.key in changes.meters and version.device is not None and version.device not in new:
             spans[RegisterKey(*version.device, FORM)] = (changes.meters[version.key], at_ms)
-    touch_rows(connection, spans)
+    touch_rows(there.connection, spans)

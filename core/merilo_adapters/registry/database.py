@@ -26,7 +26,7 @@ from sqlalchemy.exc import (
 
 from merilo.errors import ConfigError, ConflictError, RegistryError
 from merilo_adapters.registry import tables
-from merilo_adapters.registry.migrations import HEAD
+from merilo_adapters.registry.migrations import HEAD, STEPS, Steps
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +46,12 @@ class RegistryUnavailableError(RegistryError):
 class Database:
     """Transactions on one registry database, brought to this release's schema when opened."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, steps: Steps = STEPS) -> None:
         """Opens or creates the database.
 
         Args:
             url: ``sqlite:////var/lib/merilo/registry.db`` or ``postgresql+psycopg://…``.
+            steps: The migrations of this release.
 
         Raises:
             ConfigError: The URL is none, or its driver is not installed.
@@ -65,6 +66,7 @@ class Database:
             raise ConfigError(
                 "registry URL", f"no driver for {self.url.drivername!r}: {error}", _DRIVER_HINT
             ) from error
+        self._steps = steps
         self._writing = self._engine.execution_options(merilo_write=True)
         with _translated(self.shown):
             self._prepare()
@@ -114,20 +116,28 @@ class Database:
     def _prepare(self) -> None:
         with self._engine.connect() as connection:
             found = self._revision(connection)
-        if found == HEAD:
+        if found == self._steps.head:
             return
-        with self._writing.begin() as connection:
+        with self._unchecked() as connection, connection.begin():
             if not self.is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             found = self._revision(connection)  # another process may have been first
-            if found == HEAD:
-                return
             if found is None:
-                self._create(connection)
-                return
-            self._migrate(connection, found)
+                found = self._create(connection)
+            if found != self._steps.head:
+                self._migrate(connection, found)
 
-    def _create(self, connection: sa.Connection) -> None:
+    @contextlib.contextmanager
+    def _unchecked(self) -> Iterator[sa.Connection]:
+        """A writing connection on which SQLite may rebuild a table that others refer to; closed for good afterwards."""
+        with self._writing.connect() as connection:
+            if self.is_sqlite:
+                driver: Any = connection.connection.driver_connection
+                driver.execute("PRAGMA foreign_keys=OFF")  # has no effect inside a transaction
+            yield connection
+            connection.invalidate()
+
+    def _create(self, connection: sa.Connection) -> str:
         if sa.inspect(connection).has_table("companies"):
             raise RegistryError(f"{self.shown}: has tables but no schema version; expected a registry or nothing")
         if self.is_sqlite:
@@ -137,25 +147,36 @@ class Database:
         connection.execute(sa.insert(_REVISIONS).values(version_num=HEAD))
         connection.execute(sa.insert(tables.versions).values(name="registry", value=1))
         log.info("registry created url=%s schema=%s", self.shown, HEAD)
+        return HEAD
 
     def _migrate(self, connection: sa.Connection, found: str) -> None:
         from merilo_adapters.registry.migrations import run
 
-        if not run.is_known(found):
+        head = self._steps.head
+        if not run.is_known(self._steps, found):
             raise RegistryError(
-                f"{self.shown}: schema {found} is newer than this release, which knows {HEAD}. "
+                f"{self.shown}: schema {found} is newer than this release, which knows {head}. "
                 "Install the release that wrote it, or restore the copy made before the upgrade"
             )
         if self.is_sqlite:
-            copied = copy_before(Path(str(self.url.database)), found)
+            copied = copy_before(Path(str(self.url.database)), found, head)
             log.info("registry copied before migration copy=%s", copied)
-        run.upgrade(connection)
-        log.info("registry migrated url=%s from=%s to=%s", self.shown, found, HEAD)
+        run.upgrade(connection, self._steps)
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first() if self.is_sqlite else None
+        if broken is not None:
+            raise RegistryError(f"{self.shown}: the migration would leave {broken[0]} without what it refers to")
+        log.info("registry migrated url=%s from=%s to=%s", self.shown, found, head)
 
 
-def copy_before(file: Path, revision: str) -> Path:
-    """Copies a SQLite registry beside itself, as it is in its last committed state; an older copy is kept as it is."""
-    target = file.with_name(f"{file.name}.before-{revision}-to-{HEAD}")
+def copy_before(file: Path, found: str, head: str) -> Path:
+    """Copies a SQLite registry beside itself, as it was last committed; an older copy is kept as it is.
+
+    Args:
+        file: The registry.
+        found: Its schema.
+        head: The schema it is about to get.
+    """
+    target = file.with_name(f"{file.name}.before-{found}-to-{head}")
     if target.exists():
         return target
     draft = target.with_name(target.name + ".part")

@@ -75,11 +75,14 @@ def room(connection: sa.Connection, key: GatewayKey, max_per_gateway: int) -> in
     return max_per_gateway - int(connection.execute(query).scalar_one())
 
 
-def see(connection: sa.Connection, keys: Iterable[DeviceKey], at_ms: int, max_per_gateway: int) -> list[DeviceKey]:
-    """Enters unknown devices with their default meter; gives those that are refused.
+def see(
+    connection: sa.Connection, keys: Iterable[DeviceKey], at_ms: int, max_per_gateway: int
+) -> tuple[list[DeviceKey], list[DeviceKey]]:
+    """Enters unknown devices with their default meter; gives those that were entered and those that are refused.
 
     Refused is what a gateway brings beyond the limit, and every device of an unknown gateway.
     """
+    entered: list[DeviceKey] = []
     refused: list[DeviceKey] = []
     wanted: dict[GatewayKey, list[DeviceKey]] = {}
     for key in sorted(set(keys)):
@@ -92,10 +95,14 @@ def see(connection: sa.Connection, keys: Iterable[DeviceKey], at_ms: int, max_pe
         new = [key for key in brought if key.device not in known]
         space = max(0, room(connection, gateway, max_per_gateway)) if new else 0
         refused.extend(new[space:])
+        entered.extend(new[:space])
+        if not new[:space]:
+            continue
+        there = meters.OnSite.load(connection, gateway.company, gateway.site)
         for key in new[:space]:
             enter(connection, key, at_ms)
-            meters.add_default(connection, key, "", at_ms)
-    return refused
+            there.add_default(key, at_ms)
+    return entered, refused
 
 
 def zero_is_valid(found: Device, versions: Iterable[MeterVersion]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -49,7 +49,7 @@ def meters(connection: sa.Connection, company: str, site: str | None) -> list[Me
 
 
 def names(connection: sa.Connection, company: str, site: str) -> dict[str, str]:
-    """All ids that are taken on a site, each with the gateway/device whose first meter it is, or nothing."""
+    """All ids that are taken on a site, each with the mark of what it was first given to, or nothing."""
     table = tables.meters
     query = sa.select(table.c.meter, table.c.default_of).where(table.c.company == company, table.c.site == site)
     return {row.meter: row.default_of for row in connection.execute(query)}
@@ -80,25 +80,64 @@ def _row(version: MeterVersion) -> dict[str, Any]:
     }
 
 
-def add_default(connection: sa.Connection, device: DeviceKey, role: str, at_ms: int) -> MeterKey:
-    """The first meter of a device, made if it has none yet: its own id where that is free on the site."""
-    mark = f"{device.gateway}/{device.device}"
-    taken = names(connection, device.company, device.site)
-    for name, default_of in taken.items():
-        if default_of == mark:
-            return MeterKey(device.company, device.site, name)
-    meter = free_id(device.device, device, taken)
-    key = MeterKey(device.company, device.site, meter)
-    enter(connection, key, at_ms, mark)
-    store(connection, key, [MeterVersion(**key._asdict(), valid_from_ms=0, role=role_of(role), device=device)])
-    return key
+@dataclass(slots=True)
+class OnSite:
+    """The meters of one site while a transaction changes many of them: read once, kept in step with the tables."""
+
+    connection: sa.Connection
+    company: str
+    site: str
+    taken: dict[str, str]
+    """Ids that are taken, each with whose they were proposed as."""
+    versions: dict[str, list[MeterVersion]]
+    by_mark: dict[str, str]
+    """The default meter of each gateway/device."""
+
+    @classmethod
+    def load(cls, connection: sa.Connection, company: str, site: str) -> OnSite:
+        """All meters of a site."""
+        taken = names(connection, company, site)
+        versions: dict[str, list[MeterVersion]] = {}
+        for version in meters(connection, company, site):
+            versions.setdefault(version.meter, []).append(version)
+        return cls(connection, company, site, taken, versions, {mark: name for name, mark in taken.items() if mark})
+
+    def every(self) -> list[MeterVersion]:
+        """All versions of all meters."""
+        return [version for own in self.versions.values() for version in own]
+
+    def own_id(self, wanted: str, device: DeviceKey, mark: str, at_ms: int) -> MeterKey:
+        """The meter that was entered under a mark, or a new id: the wanted one, or one made with the gateway's."""
+        name = self.by_mark.get(mark)
+        if name is None:
+            candidates = [wanted, cut_id(f"{device.gateway}-{wanted}")]
+            candidates += [cut_id(f"{device.gateway}-{wanted}-{'x' * _ID_MAX}{n}") for n in range(len(self.taken))]
+            name = next(candidate for candidate in candidates if candidate not in self.taken)
+            enter(self.connection, MeterKey(self.company, self.site, name), at_ms, mark)
+            self.taken[name] = self.by_mark[mark] = name
+        return MeterKey(self.company, self.site, name)
+
+    def set(self, key: MeterKey, own: list[MeterVersion]) -> bool:
+        """Replaces all versions of one meter; false if they are so already."""
+        if self.versions.get(key.meter, []) == own:
+            return False
+        store(self.connection, key, own)
+        self.versions[key.meter] = own
+        return True
+
+    def add_default(self, device: DeviceKey, at_ms: int) -> MeterKey:
+        """The first meter of a device, made if it has none yet: its own id where that is free on the site."""
+        mark = mark_of(device)
+        new = mark not in self.by_mark
+        key = self.own_id(device.device, device, mark, at_ms)
+        if new:
+            self.set(key, [MeterVersion(**key._asdict(), valid_from_ms=0, device=device)])
+        return key
 
 
-def free_id(wanted: str, device: DeviceKey, taken: dict[str, str]) -> str:
-    """The wanted id, or one made with the gateway's where it is taken."""
-    candidates = [wanted, cut_id(f"{device.gateway}-{wanted}")]
-    candidates += [cut_id(f"{device.gateway}-{wanted}-{'x' * _ID_MAX}{n}") for n in range(len(taken))]
-    return next(name for name in candidates if name not in taken)
+def mark_of(device: DeviceKey, part: str = "") -> str:
+    """What remembers whose meter an id was first given to: the whole device, or a part that its gateway named."""
+    return f"{device.gateway}/{device.device}" + (f"/{part}" if part else "")
 
 
 def revised(
@@ -155,8 +194,11 @@ def _joined(pieces: list[MeterVersion]) -> list[MeterVersion]:
     found: list[MeterVersion] = []
     for piece in sorted(pieces, key=lambda version: version.valid_from_ms):
         last = found[-1] if found else None
-        if last is not None and replace(last, valid_to_ms=piece.valid_to_ms) == replace(
-            piece, valid_from_ms=last.valid_from_ms
+        touching = last is not None and last.valid_to_ms == piece.valid_from_ms
+        if (
+            last is not None
+            and touching
+            and replace(last, valid_to_ms=piece.valid_to_ms) == replace(piece, valid_from_ms=last.valid_from_ms)
         ):
             found[-1] = replace(last, valid_to_ms=piece.valid_to_ms)
         else:
@@ -186,6 +228,8 @@ def change(
         if "device" not in changes and "expression" not in changes:
             raise NotFoundError(f"meter {'/'.join(key)}: the site has none of that id. Give a device or an expression")
         enter(connection, key, at_ms)
+    if to_ms is not None and to_ms <= from_ms:
+        raise RegistryError(f"meter {'/'.join(key)}: the end {to_ms} is not after the begin {from_ms}")
     device = changes.get("device")
     if device is not None and not _has_device(connection, device):
         raise NotFoundError(f"device {'/'.join(device)}: the registry has none of that name")

@@ -166,11 +166,11 @@ meters = Table(
     _id("company"),
     _id("site"),
     _id("meter"),
-    _text("default_of", 80),
+    _text("default_of", 100),
     _ms("created_ms"),
     ForeignKeyConstraint(["company", "site"], ["sites.company", "sites.id"], name="fk_meters_site"),
 )
-"""Ids that are taken for ever; ``default_of``: gateway/device whose first meter this is."""
+"""Ids that are taken for ever; ``default_of``: gateway/device, or gateway/device/part, that proposed it."""
 
 meter_versions = Table(
     "meter_versions",

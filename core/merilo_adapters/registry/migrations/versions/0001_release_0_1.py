@@ -234,7 +234,7 @@ def upgrade() -> None:
         sa.Column("company", sa.String(length=32), nullable=False),
         sa.Column("site", sa.String(length=32), nullable=False),
         sa.Column("meter", sa.String(length=32), nullable=False),
-        sa.Column("default_of", sa.String(length=80), server_default="", nullable=False),
+        sa.Column("default_of", sa.String(length=100), server_default="", nullable=False),
         sa.Column("created_ms", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.ForeignKeyConstraint(["company", "site"], ["sites.company", "sites.id"], name="fk_meters_site"),
         sa.PrimaryKeyConstraint("company", "site", "meter"),
