@@ -75,13 +75,6 @@ class Secret(_Model):
     file: str | None = None
     env: str | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _is_a_reference(cls, value: object) -> object:
-        if isinstance(value, str | int | float):
-            raise ValueError("expected {file: PATH} or {env: NAME}: a secret does not stand in this file")
-        return value
-
     @model_validator(mode="after")
     def _names_one(self) -> Secret:
         if (self.file is None) == (self.env is None):
@@ -305,6 +298,7 @@ def settings_from(
     Raises:
         ConfigError: Something is wrong.
     """
+    _refuse_plain_secrets(marked)
     model = validate(GatewayModel, marked)
     problems = _Problems(marked)
     profiles = _profiles(model, problems, [base / folder for folder in model.profiles])
@@ -327,6 +321,22 @@ def settings_from(
             problems.add(("buses", number), text, "Use a longer interval, a faster line or a second bus")
     problems.raise_all()
     return settings
+
+
+def _refuse_plain_secrets(marked: Marked) -> None:
+    """A secret in the file itself is refused before anything can show the line it stands in."""
+    top = marked.data if isinstance(marked.data, dict) else {}
+    sources = top.get("mqtt_in")
+    brokers: list[tuple[tuple[str | int, ...], object]] = [(("broker",), top.get("broker"))]
+    for n, source in enumerate(sources if isinstance(sources, list) else ()):
+        if isinstance(source, dict):
+            brokers.append((("mqtt_in", n, "broker"), source.get("broker")))
+    for path, broker in brokers:
+        if isinstance(broker, dict) and isinstance(broker.get("password"), str | int | float):
+            where = marked.where((*path, "password"))
+            what = "expected {file: PATH} or {env: NAME}, found the secret itself"
+            hint = "Move it into a file that only the gateway can read, and change it"
+            raise ConfigErrors([(where, what, hint)], [f"{where}: {what}. {hint}"])
 
 
 class _Problems:
@@ -384,9 +394,7 @@ def _unique(model: GatewayModel, problems: _Problems) -> None:
     for b, bus in enumerate(model.buses):
         where = bus.device or f"{bus.host}:{bus.port}"
         if ends.setdefault(where, b) != b:
-            problems.add(
-                ("buses", b), f"{where} is a bus of its own already (number {ends[where] + 1})", "Join the two"
-            )
+            problems.add(("buses", b), f"{where} is bus {ends[where] + 1} already", "Join the two")
         for d, device in enumerate(bus.devices):
             path = ("buses", b, "devices", d)
             if device.id in seen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,10 @@ pytestmark = pytest.mark.real
 
 def gateway(folder: Path, broker: int, device: int, *, interval: str = "250ms") -> Process:
     return Process(folder, config(broker, tcp_bus(device, MAIN), interval=interval))
+
+
+def _has(collector: Collector, count: int) -> bool:
+    return len(collector.received) >= count
 
 
 def left(process: Process) -> Outbox:
@@ -89,8 +94,8 @@ def test_a_broker_that_crashes_and_forgets_everything_costs_no_reading(tmp_path:
         gateway(tmp_path, broker.port, device.port) as process,
     ):
         for _ in range(2):
-            before = len(collector.received)
-            assert wait_for(lambda before=before: len(collector.received) > before + 1)  # type: ignore[misc]
+            target = len(collector.received) + 2
+            assert wait_for(partial(_has, collector, target))
             broker.kill()
             time.sleep(0.6)
             broker.start()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from merilo import topics, wire
 from merilo.ids import GatewayKey
+from merilo.reading import Reading
 from merilo_adapters.mqtt import Broker, Message, Session
 
 KEY = GatewayKey("acme", "hq", "gw1")
@@ -33,7 +34,7 @@ class Collector:
 
     port: int
     acknowledges: bool = True
-    received: dict[tuple[str, int], wire.Reading] = field(default_factory=dict)
+    received: dict[tuple[str, int], Reading] = field(default_factory=dict)
     """Epoch and number → reading."""
     times: dict[tuple[str, int], int] = field(default_factory=dict)
     """Epoch and number → how often it came."""
