@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -613,6 +614,19 @@ def test_a_changed_row_widens_to_all_rows_that_share_its_energy() -> None:
     assert reach(8, 9) == (8, 9)
 
 
+def test_what_a_revoked_decision_had_changed_is_formed_again() -> None:
+    rows = base(12)
+    gone = [
+        replace(decision(1, "exclude", T0 + 6 * QUARTER, T0 + 8 * QUARTER), revoked=True),
+        replace(decision(2, "exclude", T0 + 8 * QUARTER, T0 + 9 * QUARTER), revoked=True),
+    ]
+
+    # Registers at both edges rest on polls inside: row 5 begins with the last one outside, row 9 with the first.
+    found = widened(T0 + 6 * QUARTER, T0 + 7 * QUARTER, rows, [], gone)
+
+    assert found == Reach(T0 + 5 * QUARTER, T0 + 9 * QUARTER)
+
+
 def test_the_reach_of_each_kind() -> None:
     rows = base(12)
 
@@ -624,7 +638,7 @@ def test_the_reach_of_each_kind() -> None:
     assert decided_range(decision(1, "confirm", T0 + 1), rows) == Reach(T0, T0)
     assert decided_range(decision(1, "swap", T0 + 1, final_wh=0, first_wh=0), rows) == Reach(T0, T0 + QUARTER)
     assert decided_range(decision(1, "reclassify", T0 + HOUR, type="load"), rows, [swapped()]) == Reach(
-        T0 + 3 * QUARTER, T0 + HOUR
+        T0 + 3 * QUARTER, T0 + HOUR + QUARTER
     )
     assert decided_range(decision(1, "exclude", T0, T0 + 1), base(0)) == Reach(0, 0, True, True)
 

@@ -73,29 +73,31 @@ def decide(
 def decided_range(
     decision: Decision, rows: BaseRows, events: Iterable[LedgerEvent] = (), decisions: Iterable[Decision] = ()
 ) -> Reach:
-    """Which rows a decision changes: what a recompute that touches one of them must form again as a whole.
+    """Which rows a decision can change, now or when it is revoked, the row of its own instant included.
 
     Args:
         decision: Revoked or not.
         rows: Base rows around it (not needed for `set_energy`).
         events: Ledger events of the register around it.
-        decisions: All decisions of the register: an exclusion reaches on over the exclusions beside it.
+        decisions: All decisions of the register, revoked ones too: an exclusion reaches on over those beside it, and
+            did so before they were revoked.
     """
     if decision.kind in ("scale", "set_energy"):
         return Reach(up(decision.from_ms), max(up(decision.from_ms), down(decision.to_ms)))
     if decision.kind == "confirm":
         return Reach(down(decision.from_ms), down(decision.from_ms))
     if decision.kind == "exclude":
-        excludes = [one for one in decisions if one.kind == "exclude" and not one.revoked and one.id != decision.id]
-        return excluded(decision, rows, clean_rows(rows, [*excludes, decision])).reach(rows)
+        excludes = [decision, *(one for one in decisions if one.kind == "exclude")]
+        return excluded(decision, rows, clean_rows(rows, excludes)).reach(rows)
     pairs = [one for one in events if has_pair(one)]
     if decision.kind == "swap":
         pair = pair_of_swap(decision, pairs)
     else:
         pair = next((one for one in pairs if one.at_ms == decision.from_ms), None)
+    own = Reach(down(decision.from_ms), down(decision.from_ms) + QUARTER_MS)
     if pair is None:
-        return Reach(down(decision.from_ms), down(decision.from_ms) + QUARTER_MS)
-    return Reach(down(pair.t0_ms), up(pair.t1_ms))
+        return own
+    return Reach(min(own.start_ms, down(pair.t0_ms)), max(own.end_ms, up(pair.t1_ms)))
 
 
 def widened(
@@ -107,8 +109,9 @@ def widened(
 ) -> Reach:
     """The rows that must be decided and formed together when base rows of [start, end) have changed.
 
-    Decisions about a pair and exclusions spread energy over a stretch, so a change in one row of it can change all.
-    Factors act row by row and widen nothing. Give `decide` one row more at the end, if there is one: it shows whether
+    Decisions about a pair and exclusions spread energy over a stretch, so a change in one row of it can change all;
+    revoked ones count too, so that revoking forms again what they had changed. Factors act row by row and widen
+    nothing. Give `decide` one row more at the end, if there is one: it shows whether
     the last row ends in a gap.
 
     Args:
@@ -116,12 +119,11 @@ def widened(
         end_ms: End of the last one.
         rows: Base rows around the stretch; where the answer is open on a side, ask again with more of them.
         events: Ledger events of the register that overlap them.
-        decisions: All decisions of the register.
+        decisions: All decisions of the register, revoked ones too.
     """
     known = list(decisions)
     seen = list(events)
-    reaching = [one for one in known if one.kind in ("swap", "reclassify", "exclude") and not one.revoked]
-    reaches = [decided_range(one, rows, seen, known) for one in reaching]
+    reaches = [decided_range(one, rows, seen, known) for one in known if one.kind in ("swap", "reclassify", "exclude")]
     found = Reach(start_ms, end_ms)
     while True:
         meets = [one for one in reaches if one.start_ms < found.end_ms and found.start_ms < one.end_ms]
