@@ -106,8 +106,3 @@ Line = SerialLine | TcpLine
 def read_ms(words: int, line: Line) -> float:
     """Time of one read of so many words, the silence after it included [ms]."""
     return (line.fixed_ns + words * line.word_ns) / NS_PER_MS
-
-
-def worth_reading_words(line: Line) -> float:
-    """How many useless words cost as much as a second request: a hole below this is cheaper read than left out."""
-    return line.fixed_ns / line.word_ns if line.word_ns else float("inf")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from merilo.bustime import BAUD_MAX, BAUD_MIN, SerialLine, TcpLine, read_ms, worth_reading_words
+from merilo.bustime import BAUD_MAX, BAUD_MIN, SerialLine, TcpLine, read_ms
 
 # Words, then milliseconds at 8N1: wire only, and with a device that takes 40 ms to answer.
 # Example, 2 words at 9600 baud: tc = 10/9600 s = 1.0417 ms; 8 tc + 3.5 tc + 9 tc + 3.5 tc = 24 tc = 25.0 ms.
@@ -45,18 +45,6 @@ def test_parity_makes_a_character_eleven_bits_long(words: int, baud: int, expect
     assert read_ms(words, SerialLine(baud=baud, format="8E1")) == pytest.approx(expected, abs=0.051)
 
 
-@pytest.mark.parametrize(
-    ("baud", "response_ms", "words"),
-    [(2400, 20, 10.7), (9600, 5, 10.7), (9600, 40, 27.5), (19_200, 40, 46.6), (38_400, 10, 29.1), (115_200, 100, 593)],
-)
-def test_a_hole_is_worth_reading_up_to_the_cost_of_a_second_request(
-    baud: int, response_ms: float, words: float
-) -> None:
-    found = worth_reading_words(SerialLine(baud=baud, response_ms=response_ms))
-
-    assert found == pytest.approx(words, abs=0.5 if words > 100 else 0.051)
-
-
 def test_the_silence_is_fixed_above_19200_baud_only() -> None:
     assert SerialLine(baud=19_200).silence_ms == pytest.approx(3.5 * 10 / 19.2)
     assert SerialLine(baud=19_201).silence_ms == 1.75
@@ -76,8 +64,6 @@ def test_on_a_network_a_read_costs_a_round_trip_and_a_little_per_word() -> None:
     line = TcpLine(round_trip_ms=8, word_us=2, min_gap_ms=1)
 
     assert read_ms(125, line) == pytest.approx(9.25)
-    assert worth_reading_words(line) == 4500
-    assert worth_reading_words(TcpLine(word_us=0)) == float("inf")
 
 
 @pytest.mark.parametrize("baud", [BAUD_MIN - 1, BAUD_MAX + 1, 0, -9600])

@@ -327,3 +327,12 @@ def test_phases_and_channels_have_limits_of_their_own() -> None:
     assert (phase.max_power_w, phase.step_wh, phase.rollover_wh) == (2875, 0.01, 1000)  # 1.25 * 230 * 10
     assert phase.step_at(1e9) == 0.01
     assert (outlet.max_power_w, outlet.step_wh, outlet.resettable) == (4600, 1, True)  # 1.25 * 230 * 16
+
+
+def test_a_copied_counter_has_the_facts_of_its_original() -> None:
+    copies = [{"quantity": "active_energy_import_l1_wh", "copy_of": "active_energy_import_wh"},
+              {"quantity": "active_power_l1_w", "copy_of": "active_power_w"}]  # fmt: skip
+    found = facts(parse_profile({**SECONDARY, "derived": copies, "rating": {"phases": 1, "current_a": 10}}))
+
+    assert found["", "active_energy_import_l1_wh"] == found["", "active_energy_import_wh"]
+    assert ("", "active_power_l1_w") not in found

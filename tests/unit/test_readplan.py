@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -83,11 +84,17 @@ def test_the_core_of_an_sdm630_is_one_read_of_76_words(baud: int, expected: floa
     assert cost_ms(blocks, line) == pytest.approx(expected, abs=0.51)
 
 
-def test_a_hole_is_read_through_only_while_that_is_cheaper() -> None:
-    free = ReadRules(holes="free")  # 9600 baud and 40 ms: a second request costs 27.5 words
+@pytest.mark.parametrize(
+    ("baud", "response_ms", "words"),  # words that cost as much as a second request
+    [(2400, 20, 10.7), (9600, 5, 10.7), (9600, 40, 27.5), (19_200, 40, 46.6), (38_400, 10, 29.1), (115_200, 10, 74)],
+)
+def test_a_hole_is_read_through_only_while_that_is_cheaper(baud: int, response_ms: float, words: float) -> None:
+    line = SerialLine(baud=baud, response_ms=response_ms)
+    free = ReadRules(holes="free")
+    below, above = math.ceil(words) - 1, math.ceil(words + 0.1)
 
-    assert plan([Span(3, 0, 2), Span(3, 29, 2)], free, LINE) == (Block(3, 0, 31),)  # hole of 27
-    assert plan([Span(3, 0, 2), Span(3, 30, 2)], free, LINE) == (Block(3, 0, 2), Block(3, 30, 2))  # hole of 28
+    assert len(plan([Span(3, 0, 2), Span(3, 2 + below, 2)], free, line)) == 1
+    assert len(plan([Span(3, 0, 2), Span(3, 2 + above, 2)], free, line)) == 2
 
 
 def test_functions_are_planned_apart_and_equal_spans_once() -> None:
@@ -112,6 +119,7 @@ def test_the_word_limit_holds_at_the_limit_and_one_past_it() -> None:
     assert plan([Span(3, 0, 4)], ReadRules(max_words=4), LINE) == (Block(3, 0, 4),)
     with pytest.raises(UnreadableError, match=r"function 3 address 0\.\.3.*at most 3"):
         plan([Span(3, 0, 4)], ReadRules(max_words=3), LINE)
+    assert plan([Span(3, 0, 4, alone=True)], ReadRules(max_words=4), LINE) == (Block(3, 0, 4),)
     with pytest.raises(UnreadableError):
         plan([Span(3, 0, 4, alone=True)], ReadRules(max_words=3), LINE)
 
@@ -188,6 +196,19 @@ def test_neighbours_differ_in_length_where_that_costs_nothing() -> None:
     assert blocks[0].count != blocks[1].count
 
 
+@pytest.mark.parametrize("forced", [1, 2, 3, 4, 5])
+def test_a_block_of_forced_length_makes_its_neighbours_differ(forced: int) -> None:
+    eight = [Span(4, n, 1) for n in range(100, 108)]  # 3 + 5, 4 + 4 and 5 + 3 cost the same
+    before = [Span(4, 100 - forced, forced)]
+    after = [Span(4, 108, forced)]
+    rules = ReadRules(max_words=5, barriers=(Range(100, 100), Range(108, 108)))
+
+    for spans in (before + eight, eight + after, before + eight + after):
+        counts = [block.count for block in plan(spans, rules, LINE)]
+        wanted = 1 if (forced in (3, 5) and len(counts) == 4) else 0  # 3 + 5 between two of 3 or of 5
+        assert sum(one == other for one, other in itertools.pairwise(counts)) == wanted, counts
+
+
 def test_three_equal_costing_blocks_alternate_in_length() -> None:
     spans = [Span(4, n, 1) for n in range(12)]
 
@@ -197,7 +218,13 @@ def test_three_equal_costing_blocks_alternate_in_length() -> None:
     assert all(one.count != other.count for one, other in itertools.pairwise(blocks))
 
 
-@pytest.mark.parametrize("words", [0, WORDS_MAX + 1])
+def test_of_two_plans_that_cost_the_same_the_one_with_fewer_reads_is_taken() -> None:
+    free_requests = TcpLine(round_trip_ms=0, word_us=1)
+
+    assert plan([Span(4, n, 1) for n in range(8)], ReadRules(), free_requests) == (Block(4, 0, 8),)
+
+
+@pytest.mark.parametrize("words", [0, 126])
 def test_word_limits_that_the_protocol_cannot_have_are_refused(words: int) -> None:
     with pytest.raises(ValueError, match="max_words"):
         ReadRules(max_words=words)
@@ -205,7 +232,7 @@ def test_word_limits_that_the_protocol_cannot_have_are_refused(words: int) -> No
 
 def test_word_limits_at_the_ends_are_taken() -> None:
     assert ReadRules(max_words=1).max_words == 1
-    assert ReadRules(max_words=WORDS_MAX).max_words == WORDS_MAX
+    assert ReadRules(max_words=125).max_words == 125
 
 
 @pytest.mark.parametrize(("start", "count", "most"), [(0, 1, 10), (1, 0, 10), (WORDS_MAX + 1, 1, 10), (1, 11, 10)])
@@ -254,9 +281,15 @@ def _groupings(items: Sequence[Span]) -> Iterator[list[list[Span]]]:
             yield [*rest[:n], [items[0], *rest[n]], *rest[n + 1 :]]
 
 
-def _cheapest(spans: Sequence[Span], rules: ReadRules, line: Line) -> tuple[float, int] | None:
-    """Cost [µs] and reads of the best of all groupings, each group read by its shortest allowed block."""
-    found: list[tuple[float, int]] = []
+def _rank(blocks: Sequence[Block], line: Line) -> list[int]:
+    """Cost [µs], reads, and neighbours of equal length."""
+    equal = sum(one.count == other.count for one, other in itertools.pairwise(sorted(blocks)))
+    return [round(sum(read_ms(b.count, line) for b in blocks) * 1000), len(blocks), equal]
+
+
+def _best(spans: Sequence[Span], rules: ReadRules, line: Line) -> list[int]:
+    """Rank of the best of all groupings, each group read by its shortest allowed block; empty if there is none."""
+    found: list[list[int]] = []
     blocks: dict[tuple[Span, ...], Block | None] = {}
     for grouping in _groupings(spans):
         taken: list[Block] = []
@@ -275,8 +308,8 @@ def _cheapest(spans: Sequence[Span], rules: ReadRules, line: Line) -> tuple[floa
                 break
             taken.append(block)
         else:
-            found.append((round(sum(read_ms(b.count, line) for b in taken) * 1000), len(taken)))
-    return min(found, default=None)
+            found.append(_rank(taken, line))
+    return min(found, default=[])
 
 
 small_ranges = st.tuples(st.integers(0, 30), st.integers(0, 8)).map(lambda ends: Range(ends[0], sum(ends)))
@@ -294,21 +327,27 @@ small_maps = st.lists(
     st.tuples(st.integers(0, 30), st.integers(1, 4)).map(lambda at: Span(4, *at)), min_size=1, max_size=6, unique=True
 )
 lines = st.sampled_from(
-    [SerialLine(baud=2400, response_ms=5), SerialLine(baud=9600, response_ms=5), TcpLine(), TcpLine(word_us=900)]
+    [
+        SerialLine(baud=2400, response_ms=5),
+        SerialLine(baud=9600, response_ms=5),
+        TcpLine(),
+        TcpLine(word_us=900),
+        TcpLine(round_trip_ms=0),
+    ]
 )
 
 
 @settings(max_examples=150, deadline=None)
 @given(small_maps, small_rules, lines)
 def test_no_grouping_whatever_is_cheaper_than_the_plan(spans: list[Span], rules: ReadRules, line: Line) -> None:
-    best = _cheapest(sorted(spans), rules, line)
+    best = _best(sorted(spans), rules, line)
 
     try:
         blocks = plan(spans, rules, line)
     except UnreadableError:
-        assert best is None
+        assert best == []
         return
-    assert [round(cost_ms(blocks, line) * 1000), len(blocks)] == list(best or ())
+    assert _rank(blocks, line) == best
     for span in spans:
         home = [b for b in blocks if b.start <= span.start and span.start + span.count <= b.end]
         assert home

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from merilo.profile import FLOAT_DIGITS, CounterFacts, Profile
-from merilo.quantities import PHASES
+from merilo.quantities import PHASES, is_register
 
 NOMINAL_V = 230.0
 """Phase voltage of European low voltage (EN 60038) [V]."""
@@ -63,6 +63,11 @@ def facts(
             float_digits=digits,
             float_unit_wh=unit,
         )
+    for derived in profile.derived:  # a copy counts like its original
+        copied = found.get((derived.channel, derived.terms[0][0]))
+        if copied is not None and is_register(derived.quantity):
+            limit = _max_power(derived.quantity, current, profile.rating.phases)
+            found[derived.channel, derived.quantity] = replace(copied, max_power_w=limit)
     for mapped in profile.mqtt.channels if profile.mqtt is not None else ():
         for value in mapped.values:
             if value.counter is not None:
