@@ -16,8 +16,8 @@ Bools = NDArray[np.bool_]
 
 REGISTER_END_MWH = 1 << 60
 """From here on, 10^12 kWh, a value is no register: sums with it would leave 64 bits."""
-POWER_END_MW = 1 << 50
-"""From here on, a terawatt, a value is no power."""
+POWER_END_MW = 1 << 40
+"""From here on, a gigawatt, a value is no power."""
 _LARGEST = (1 << 63) - 1
 _SAFE = 1 << 61
 """Below this, sums and differences of two values stay inside 64 bits."""

@@ -9,6 +9,7 @@ from merilo.ledger.booking import as_read
 from merilo.ledger.facts import RegisterFacts, at, ordered
 from merilo.ledger.records import Anchor, LedgerEvent, Walk
 from merilo.ledger.rows import BaseRows, RowSums
+from merilo.ledger.stretch import LeapingWalker
 from merilo.ledger.trace import Source, Trace
 from merilo.ledger.walker import Walker
 
@@ -50,7 +51,7 @@ def walk(
             return Walk(BaseRows.empty(), (), (), None)
         start = _first(source)
         source = Source(trace, known, start.t_ms)
-    walker = Walker(source, until_ms, start)
+    walker = LeapingWalker(source, until_ms, start) if vectorised else Walker(source, until_ms, start)
     walker.run()
     days = walker.days if anchor is not None else [start, *walker.days]
     return Walk(walker.sheet.rows(), _distinct(walker.events), with_head(days, walker.head), walker.head)
