@@ -171,6 +171,7 @@ class ModbusLine:
         if self._client is not None:
             self._client.close()
             self._client = None
+            await asyncio.sleep(0)  # the transport closes its socket in the next turn
 
     async def _ask(self, client: AsyncModbusSerialClient | AsyncModbusTcpClient, unit: int, block: Block) -> ModbusPDU:
         if block.function == 3:

@@ -170,8 +170,7 @@ class TestSecrets:
 class TestUnits:
     @pytest.mark.parametrize(
         ("text", "ms"),
-        [("10s", 10_000), ("500ms", 500), ("5min", 300_000), ("5 m", 300_000), ("1h", 3_600_000), ("7d", 604_800_000)]
-        + [(2.5, 2500)],
+        [("10s", 10_000), ("500ms", 500), ("5min", 300_000), ("5 m", 300_000), ("7d", 604_800_000), (2.5, 2500)],
     )
     def test_durations(self, text: object, ms: int) -> None:
         assert duration_ms(text) == ms
