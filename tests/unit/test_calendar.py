@@ -107,6 +107,7 @@ def test_a_running_period_expects_only_what_has_passed() -> None:
     found = boundaries("day", "Europe/Oslo", at("2026-10-24T12:00"), at("2026-10-25T12:00"))
 
     assert list(found.intervals(at("2026-10-25T00:00"))) == [96, 8]
+    assert list(found.intervals(at("2026-10-25T00:01"))) == [96, 9]  # the one that has begun counts
 
 
 @pytest.mark.parametrize("name", ["Europe/Sofja", "", "../etc/passwd", "Europe"])

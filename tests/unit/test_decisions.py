@@ -234,14 +234,15 @@ def test_only_the_estimate_of_the_pair_goes_from_its_first_and_last_row() -> Non
         3,
         known_mwh={0: 900 * WH, 1: 0, 2: 400 * WH},
         known_ms={0: 9 * MINUTE, 1: 0, 2: 4 * MINUTE},
-        estimated_mwh={0: 590 * WH, 1: 1_500 * WH, 2: 1_060 * WH},
+        estimated_mwh={0: 590 * WH, 1: 1_400 * WH, 2: 1_060 * WH},
         estimated_ms={0: 6 * MINUTE, 1: QUARTER, 2: 11 * MINUTE},
     )
     one = decision(4, "swap", T0 + 30 * MINUTE, final_wh=501_600, first_wh=0)
 
-    found = decided(rows, [one], [long_swap(estimated_mwh=3_000 * WH)])
+    found = decided(rows, [one], [long_swap(estimated_mwh=2_900 * WH)])
 
-    # 600 Wh over 30 minutes: 100, 300, 200 Wh. 1 500 Wh of the estimate lay at the ends: 500 for 5, 1 000 for 10 min.
+    # 600 Wh over 30 minutes: 100, 300, 200 Wh.
+    # 2 900 - 1 400 Wh of the estimate lay at the ends: 500 Wh for 5 min, 1 000 for 10.
     assert wh(found.estimated_mwh) == [90, 0, 60]
     assert wh(found.bridged_mwh) == [1_000, 300, 600]
     assert found.state.tolist() == [ESTIMATED, BRIDGED, ESTIMATED]
@@ -406,6 +407,18 @@ def test_an_event_outside_the_rows_is_not_judged() -> None:
     assert decided(base(3), elsewhere).orphans == ()
 
 
+def test_a_factor_comes_before_the_readings_of_a_swap_whatever_was_entered_first() -> None:
+    two = [
+        decision(1, "swap", T0 + HOUR, final_wh=505_970, first_wh=1_450),
+        decision(2, "scale", T0 + 3 * QUARTER, T0 + HOUR, factor=2),
+    ]
+
+    found = decided(base(6, **FILLED), two, [swapped()])
+
+    assert wh(found.energy_mwh)[3] == 2 * 1_400 + 120
+    assert found.decisions == {T0 + 3 * QUARTER: (1, 2)}
+
+
 def test_a_reclassification_stands_over_a_swap_of_the_same_pair() -> None:
     two = [
         decision(1, "reclassify", T0 + HOUR, type="reset"),
@@ -512,6 +525,15 @@ def test_a_suspended_register_tells_an_exclusion_nothing_without_a_factor(with_f
 
     assert found.state.tolist()[2:4] == states
     assert wh(found.energy_mwh)[2:4] == ([1_500, 1_500] if with_factor else [0, 0])
+
+
+def test_an_exclusion_across_a_change_of_decode_is_missing_even_where_the_difference_is_plausible() -> None:
+    # 600 Wh read right at 00:30, 6 000 Wh read ten times too high at 01:00: the rise is no energy.
+    rows = base(6, register_mwh={2: 600 * WH, 4: 6_000 * WH}, held_ms={4: QUARTER}, held_k={4: -1})
+
+    found = decided(rows, [decision(2, "exclude", T0 + 2 * QUARTER + 1, T0 + 4 * QUARTER)])
+
+    assert found.state.tolist()[2:4] == [MISSING, MISSING]
 
 
 def test_an_exclusion_across_a_reported_swap_is_missing() -> None:

@@ -249,12 +249,15 @@ def test_taking_a_share_away_takes_the_very_part_that_was_given() -> None:
         version("chiller", device("c")),
         version("main", device("a")),
         version("room", "0.35*chiller"),
-        version("rest-of-chiller", "0.65*chiller"),
+        version("shop", "0.33*chiller"),
+        version("workshop", "0.32*chiller"),
         version("office", "main - 0.35*chiller"),
     ]
 
-    found = formed(versions, {("c", IMPORT): rows([1, 2, 3, 999]), ("a", IMPORT): rows([1_000] * 4)})
+    found = formed(versions, {("c", IMPORT): rows([1, 2, 4, 999]), ("a", IMPORT): rows([1_000] * 4)})
 
+    # Of 4 mWh the remainders are 0.40, 0.32, 0.28: the room gets 2. Of 999 they are 0.65, 0.67, 0.68: it gets 349.
+    assert found["room"].energy_mwh.tolist() == [1, 1, 2, 349]
     assert (found["room"].energy_mwh + found["office"].energy_mwh).tolist() == [1_000] * 4
 
 
