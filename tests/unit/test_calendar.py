@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from merilo.calendar import PERIODS_MAX, Boundaries, Unit, boundaries, local_date, zone_of
@@ -140,6 +140,7 @@ ZONES = ["Europe/Sofia", "Europe/Oslo", "UTC", "Asia/Kathmandu", "Australia/Lord
     quarters=st.integers(1, 400 * 96),
     unit=st.sampled_from(["hour", "day", "month", "year"]),
 )
+@settings(max_examples=40, deadline=None)
 def test_every_interval_lies_in_exactly_one_period_that_bears_its_label(
     zone: str, start: int, quarters: int, unit: Unit
 ) -> None:

@@ -175,7 +175,7 @@ def test_decisions_and_their_revocations_are_nothing(some: list[Decision]) -> No
 
 
 @given(some=decisions(), seed=st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_order_in_which_decisions_are_given_means_nothing(some: list[Decision], seed: Any) -> None:
     shuffled = list(some)
     seed.shuffle(shuffled)
@@ -184,7 +184,7 @@ def test_the_order_in_which_decisions_are_given_means_nothing(some: list[Decisio
 
 
 @given(some=decisions())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_row_of_a_register_is_negative_and_only_touched_rows_change(some: list[Decision]) -> None:
     bare, found = all_decided([]), all_decided(some)
 
@@ -195,7 +195,7 @@ def test_no_row_of_a_register_is_negative_and_only_touched_rows_change(some: lis
 
 
 @given(some=decisions(), first=st.integers(0, 280), length=st.integers(1, 60))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_part_decided_alone_equals_the_same_part_of_all(some: list[Decision], first: int, length: int) -> None:
     base = history().rows
     start, end = T0 + first * QUARTER, T0 + (first + length) * QUARTER

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from merilo.decisions import Decision, EffectiveRows
@@ -312,6 +312,7 @@ def test_parts_of_a_split_add_up_to_the_source_exactly(totals: list[int], weight
     ),
     cuts=st.lists(st.integers(1, 999), min_size=0, max_size=4, unique=True),
 )
+@settings(max_examples=40, deadline=None)
 def test_meters_that_share_a_source_give_it_back(data: list[tuple[int, int, int]], cuts: list[int]) -> None:
     source = rows([one[0] for one in data], [one[1] for one in data], [one[2] for one in data])
     edges = [0, *sorted(cuts), 1_000]
@@ -509,6 +510,7 @@ def test_a_meter_without_export_has_no_field_of_it() -> None:
         max_size=20,
     )
 )
+@settings(max_examples=40, deadline=None)
 def test_stored_rows_come_back_as_they_were(data: list[tuple[int, int, int, int]]) -> None:
     energies, states, low, exports = (list(column) for column in zip(*data, strict=True))
     registers = {

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from merilo.ids import DeviceKey
@@ -101,6 +101,7 @@ def test_an_expression_has_one_way_to_be_written(text: str, written: str | None)
         unique_by=lambda term: term.meter,
     )
 )
+@settings(max_examples=40, deadline=None)
 def test_every_expression_survives_being_written_and_read(terms: list[Term]) -> None:
     assert parse_expression(format_expression(terms)) == tuple(terms)
 
