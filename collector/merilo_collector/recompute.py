@@ -14,10 +14,11 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
+from merilo import ledger
 from merilo.frame import Frame
 from merilo.ids import DeviceKey, RegisterKey
 from merilo.instants import DAY_MS, QUARTER_MS, floor_ms
-from merilo.ledger import Anchor, BaseRows, LedgerEvent, RegisterFacts, Trace, walk, walk_power
+from merilo.ledger import Anchor, BaseRows, LedgerEvent, RegisterFacts, Trace
 from merilo.quantities import is_export, is_register, power_of
 
 FOREVER_MS = 2**62
@@ -154,7 +155,7 @@ def recompute(
         trace = trace_of(frame, key.register, identity_ms)
         whole = whole or end_ms > until_ms + DAY_MS
         edge_ms = until_ms if whole else min(until_ms, floor_ms(end_ms, QUARTER_MS))
-        found = (walk if is_register(key.register) else walk_power)(trace, facts, edge_ms, start)
+        found = (ledger.walk if is_register(key.register) else ledger.walk_power)(trace, facts, edge_ms, start)
         stop = _stop(found.anchors, stored, start, last_ms, FOREVER_MS if whole else int(trace.t_ms[-1]))
         if stop is not None or whole:
             return _run(key, start, stop, found.rows, found.events, found.anchors, found.head, until_ms, checkpoints)

@@ -111,3 +111,23 @@ def truth(start: From, end: To, seed: Seed = 1) -> None:
     start_ms, end_ms = _instant("--from", start), _instant("--to", end)
     found = {circuit: true_mwh(seed, circuit, start_ms, end_ms) for circuit in CIRCUITS}
     sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+
+
+@app.command()
+def fill(
+    outbox: Annotated[Path, typer.Argument(help="Outbox file of a gateway that does not run.")],
+    start: From,
+    end: To,
+    seed: Seed = 1,
+    interval_s: Annotated[float, typer.Option(help="Time between two readings, in seconds.", min=0.001)] = 300.0,
+) -> None:
+    """Fill a gateway's outbox as an outage of that length would have left it; prints how many readings."""
+    from merilo_simulators.fill import fill as fill_outbox
+
+    def progress(share: float) -> None:
+        print(f"{share:.3f}", file=sys.stderr, flush=True)
+
+    count = fill_outbox(
+        outbox, seed, _instant("--from", start), _instant("--to", end), round(interval_s * 1000), progress
+    )
+    print(count)
