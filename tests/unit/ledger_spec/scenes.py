@@ -174,6 +174,13 @@ def changed(polls: Iterable[Poll], start_ms: int, end_ms: int, register: Callabl
     ]
 
 
-def near(found: int, expected: float, within: float = 1.0) -> bool:
-    """Whether an energy is the hand-computed one but for the rounding to 1 mWh at its two ends."""
-    return abs(found - expected) <= within
+def near(found: int | None, expected: float, within: float = 1.0) -> bool:
+    """Whether an energy is there and the hand-computed one but for the rounding to 1 mWh at its two ends."""
+    return found is not None and abs(found - expected) <= within
+
+
+def moved(event: LedgerEvent) -> int:
+    """By how much the register differs across an event [mWh]."""
+    assert event.r0_mwh is not None
+    assert event.r1_mwh is not None
+    return event.r1_mwh - event.r0_mwh

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+
+from merilo.ledger import Trace, walk
 
 from .scenes import (
     BRIDGED,
@@ -18,18 +21,20 @@ from .scenes import (
     SECOND,
     T0,
     WH,
-    both,
+    assert_same,
     facts,
     named,
     rows,
 )
-from .truth import Load, Meter, Polls, office, schedule
+from .truth import MWMS_PER_MWH, Load, Meter, Polls, office, schedule
 
 DAYS = 7
 AT = T0 + 2 * DAY + 10 * HOUR + 2 * MINUTE
 """The third day, 10:02, in working hours."""
 LOAD: Load = office(T0, DAYS + 1, seed=11)
 TRUE_MWH = LOAD.energy_mwh(T0, T0 + DAYS * DAY)
+TRUE_ROWS = (np.diff(LOAD.work(T0 + QUARTER * np.arange(DAYS * 96 + 1, dtype=np.int64))) / MWMS_PER_MWH).tolist()
+"""True energy of each quarter of an hour [mWh]."""
 
 
 def week(*, power: bool, first_mwh: int = 9_300 * KWH, rollover_mwh: int | None = None) -> Polls:
@@ -60,7 +65,8 @@ FAULTS: dict[str, Fault] = {
 
 def judge(polls: Polls, rollover_mwh: int | None, expected: set[tuple[str, str]]) -> None:
     """Demand the bar of one row of the table."""
-    walked = both(polls.readings(), facts(rollover_mwh=rollover_mwh), T0 + DAYS * DAY, polls.identity_ms)
+    trace = Trace.of(polls.readings(), identity_ms=polls.identity_ms)
+    walked = walk(trace, [facts(rollover_mwh=rollover_mwh)], T0 + DAYS * DAY)
 
     found = rows(walked)
     assert len(found) == DAYS * 96
@@ -70,8 +76,7 @@ def judge(polls: Polls, rollover_mwh: int | None, expected: set[tuple[str, str]]
     assert abs(total - TRUE_MWH) <= 0.001 * TRUE_MWH
     told = {(kind, detail if any(k == kind and d for k, d in expected) else "") for kind, detail in named(walked)}
     assert told == expected
-    for row in found:
-        true = LOAD.energy_mwh(row.start_ms, row.start_ms + QUARTER)
+    for row, true in zip(found, TRUE_ROWS, strict=True):
         assert row.state == MISSING or row.known_mwh + row.estimated_mwh > 0, row
         if row.state == METERED:
             assert abs(row.known_mwh - true) < 60 * WH, row  # a step at each end, and 3 s of jitter
@@ -99,7 +104,7 @@ def test_a_week_with_a_register_that_stood_still_for_50_hours_is_right_to_a_thou
     polls = week(power=True)
     polls.stuck(AT, AT + 50 * HOUR, lost=lost)
 
-    walked = both(polls.readings(), facts(), T0 + DAYS * DAY)
+    walked = walk(Trace.of(polls.readings()), [facts()], T0 + DAYS * DAY)
 
     total = sum(row.known_mwh + row.estimated_mwh for row in rows(walked))
     assert abs(total - TRUE_MWH) <= 0.001 * TRUE_MWH
@@ -114,3 +119,14 @@ def test_a_week_whose_decode_changed_for_good_is_held_to_a_thousandth(power: boo
     polls.decode(AT, 1)
 
     judge(polls, None, {("decode_change", "")})
+
+
+@pytest.mark.parametrize("fault", ["none", "2 h of zero reads", "swapped, reported"])
+def test_a_week_is_the_same_by_both_paths(fault: str) -> None:
+    polls = week(power=True)
+    FAULTS[fault][0](polls)
+    trace = Trace.of(polls.readings(), identity_ms=polls.identity_ms)
+
+    fast = walk(trace, [facts()], T0 + DAYS * DAY, vectorised=True)
+
+    assert_same(fast, walk(trace, [facts()], T0 + DAYS * DAY, vectorised=False))
