@@ -140,10 +140,10 @@ def test_at_the_end_of_the_address_space_a_block_is_widened_downwards() -> None:
 
 
 def test_a_device_that_can_only_start_at_0_and_ends_early_is_unreadable() -> None:
-    rules = ReadRules(count_multiple=4, forbidden=(Range(1, 3),))
-
-    with pytest.raises(UnreadableError):
-        plan([Span(4, 0, 1)], rules, LINE)
+    for rules in (ReadRules(count_multiple=4, forbidden=(Range(1, 3),)),
+                  ReadRules(count_multiple=2, forbidden=(Range(1, 1),))):  # fmt: skip
+        with pytest.raises(UnreadableError):
+            plan([Span(4, 0, 1)], rules, LINE)
 
 
 def test_listed_holes_are_crossed_inside_one_range_and_function_only() -> None:
@@ -239,6 +239,11 @@ def test_word_limits_at_the_ends_are_taken() -> None:
 def test_multiples_that_no_device_can_have_are_refused(start: int, count: int, most: int) -> None:
     with pytest.raises(ValueError, match="multiples"):
         ReadRules(max_words=most, start_multiple=start, count_multiple=count)
+
+
+def test_multiples_at_the_ends_are_taken() -> None:
+    assert ReadRules(max_words=10, start_multiple=125, count_multiple=10).count_multiple == 10
+    assert ReadRules(max_words=10, start_multiple=1, count_multiple=1).start_multiple == 1
 
 
 def _allowed(block: Block, spans: Sequence[Span], rules: ReadRules) -> bool:

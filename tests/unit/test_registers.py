@@ -80,6 +80,7 @@ VECTORS: list[tuple[str, str, dict[str, object], float]] = [
     ("float32", "4000 0000", {"quantity": "voltage_l1_n_v", "unit": "kV"}, 2000.0),
     ("float32", "0000 0000", {}, 0.0),
     ("float32", "8000 0000", {}, 0.0),  # minus zero
+    ("float32", "0000 0000", {"quantity": "power_factor", "four_quadrant": True}, 0.0),
     ("bitfield16", "0004", {"bit": 2, "quantity": "load_pct"}, 1.0),
     ("bitfield16", "0004", {"bit": 3, "quantity": "load_pct"}, 0.0),
 ]
@@ -109,6 +110,8 @@ ABSENT: list[tuple[str, str, dict[str, object], str]] = [
     ("float32", "FF80 0000", {}, "infinite"),
     ("float32", "0000 4366", {}, "denormal"),  # words swapped: 230 read low word first
     ("float32", "8000 0001", {}, "denormal"),
+    ("float32", "0000 0000", {"range": [100, 250]}, "out_of_range"),
+    ("float32", "0080 0000", {"range": [100, 250]}, "out_of_range"),
     ("float32", "C366 3334", {}, "out_of_range"),  # -230.2 V
     ("float32", "7F7F FFFF", {}, "out_of_range"),
     ("float64", "7FF8 0000 0000 0000", {}, "not_a_number"),
@@ -136,6 +139,12 @@ def test_what_is_no_value_is_left_out_with_its_reason(
     type_: str, words: str, options: dict[str, object], reason: str
 ) -> None:
     assert one(type_, words, **options) == (None, reason)
+
+
+@pytest.mark.parametrize("options", [{}, {"quantity": "power_factor", "four_quadrant": True}])
+def test_the_smallest_normal_float_is_a_value_and_the_next_below_is_none(options: dict[str, object]) -> None:
+    assert one("float32", "0080 0000", **options) == (2.0**-126, "")
+    assert one("float32", "007F FFFF", **options) == (None, "denormal")
 
 
 def test_a_range_includes_both_ends() -> None:
@@ -324,12 +333,36 @@ def test_a_difference_and_a_copy_come_out_of_parts_and_values() -> None:
     }
 
 
-def test_a_sum_outside_its_range_is_missing() -> None:
-    derived = [{**SUM[0], "range": [-100, 100]}]
+@pytest.mark.parametrize(("third", "value"), [(0xFFFE, None), (0xFFFF, -1.0), (0, 0.0), (100, 100.0), (101, None)])
+def test_a_sum_outside_its_range_is_missing(third: int, value: float | None) -> None:
+    meter = profile(PHASES, derived=[{**SUM[0], "range": [-1, 100]}])
 
-    decoded = decode(profile(PHASES, derived=derived), {Block(4, 1, 3): [60, 60, 60]})
+    decoded = decode(meter, {Block(4, 1, 3): [0, 0, third]})
 
-    assert decoded.missing == [Missing("", "active_power_w", "out_of_range")]
+    assert decoded.values[""].get("active_power_w") == value
+    assert decoded.missing == ([Missing("", "active_power_w", "out_of_range")] if value is None else [])
+
+
+def test_a_sum_keeps_fractions() -> None:
+    phases = [{**phase, "scale": 0.1} for phase in PHASES]
+
+    decoded = decode(profile(phases, derived=SUM), {Block(4, 1, 3): [5, 5, 5]})
+
+    assert decoded.values[""]["active_power_w"] == 1.5
+
+
+def test_two_registers_may_share_their_words_and_only_one_be_unknown() -> None:
+    meter = profile(
+        [
+            {"quantity": "voltage_l1_n_v", "address": 0, "type": "bcd16"},
+            {"quantity": "voltage_l2_n_v", "address": 0, "type": "bcd16", "times": "ratio"},
+        ],
+        settings=[{"name": "ratio", "address": 9, "type": "uint16"}],
+    )
+
+    decoded = decode(meter, {Block(4, 0, 1): [0x0230]})
+
+    assert decoded == ({"": {"voltage_l1_n_v": 230.0}}, [Missing("", "voltage_l2_n_v", "setting_unknown")])
 
 
 def test_a_sum_whose_terms_were_not_asked_for_is_not_spoken_of() -> None:
