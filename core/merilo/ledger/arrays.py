@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from merilo.ledger.shape import Power
-
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
@@ -78,7 +76,6 @@ def booked(instants: Ints, start: Ints, hold: Ints, end: Ints, energy: Ints, cap
     return np.where(early, 0, held) + shares(amount, part, whole)
 
 
-def fits(power: Power, largest_mwh: int, longest_ms: int) -> bool:
+def fits(strongest_mw: int, largest_mwh: int, longest_ms: int) -> bool:
     """Whether entries of this size can be computed in 64 bits."""
-    strongest = max(power.values, default=0)
-    return largest_mwh < AMOUNT_END and max(1, 2 * strongest) * longest_ms < WHOLE_END
+    return largest_mwh < AMOUNT_END and max(1, 2 * strongest_mw) * longest_ms < WHOLE_END

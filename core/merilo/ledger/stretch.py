@@ -18,6 +18,7 @@ from merilo.ledger.arrays import Curves, booked, fits, power_sums
 from merilo.ledger.facts import ENTRY_MAX_MS, STUCK_MS, RegisterFacts
 from merilo.ledger.records import Anchor
 from merilo.ledger.rows import BRIDGED, METERED, RowSums
+from merilo.ledger.shape import SparePower
 from merilo.ledger.trace import Source
 from merilo.ledger.walker import Walker
 
@@ -60,10 +61,14 @@ class _Entries:
 class LeapingWalker(Walker):
     """A walker that takes undisturbed stretches in one leap."""
 
+    def _power(self, source: Source) -> SparePower:
+        return SparePower(source.sample_t, source.sample_p)
+
     def run(self) -> None:
         """Walks all polls and closes the live edge provisionally."""
         source = self.source
         self.calm = Calm(source)
+        self.strongest_mw = int(source.sample_p.max()) if len(source.sample_p) else 0
         self.sums = power_sums(source.sample_t, source.sample_p)
         polls = len(source.t)
         i = 0
@@ -101,7 +106,7 @@ class LeapingWalker(Walker):
         last = int(ticks[-1])
         entries = _Entries(t[: last + 1], r[: last + 1], ticks)
         longest = int(np.diff(entries.t[np.concatenate([[0], ticks])]).max())
-        if not fits(self.power, int(r[last]) - self.level, longest):
+        if not fits(self.strongest_mw, int(r[last]) - self.level, longest):
             return i
         _Leap(self, entries).book()
         return i + last

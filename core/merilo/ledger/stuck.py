@@ -15,6 +15,8 @@ def proving_poll(curve: Curve, hold: Sequence[int], gap_ms: int, step_mwh: int) 
     """
     needed = STUCK_STEPS * step_mwh * CURVE_PER_MWH
     samples, values = curve.samples, curve.values
+    if 2 * max(values) * (curve.end_ms - curve.start_ms) <= needed:
+        return None
     total, last, i = 0, curve.start_ms, -1
     for poll in hold:
         while i + 1 < len(samples) and samples[i + 1] <= poll:

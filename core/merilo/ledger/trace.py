@@ -74,15 +74,22 @@ def scaled(register_mwh: int, k: int) -> int:
     return register_mwh * factor if k >= 0 else register_mwh // factor
 
 
-class Source:
-    """What a walk looks up: polls (readings that carry the register) and samples (readings that carry power)."""
+def valid_polls(trace: Trace) -> Bools:
+    """Which readings carry a register that can be one."""
+    return trace.has_register & (np.abs(trace.register_mwh) < REGISTER_END_MWH)
 
-    def __init__(self, trace: Trace, facts: Sequence[RegisterFacts], start_ms: int | None = None) -> None:
-        polls = trace.has_register & (np.abs(trace.register_mwh) < REGISTER_END_MWH)
-        samples = trace.has_power & (trace.power_mw >= 0) & (trace.power_mw < POWER_END_MW)
-        if start_ms is not None:
-            polls &= trace.t_ms > start_ms
-            samples &= trace.t_ms >= start_ms
+
+def valid_samples(trace: Trace) -> Bools:
+    """Which readings carry a power that can be one."""
+    return trace.has_power & (trace.power_mw >= 0) & (trace.power_mw < POWER_END_MW)
+
+
+class Source:
+    """What a walk looks up after its start: polls (readings with the register) and samples (readings with power)."""
+
+    def __init__(self, trace: Trace, facts: Sequence[RegisterFacts], start_ms: int) -> None:
+        polls = valid_polls(trace) & (trace.t_ms > start_ms)
+        samples = valid_samples(trace) & (trace.t_ms >= start_ms)
         self.facts = facts
         self.poll_t = trace.t_ms[polls]
         self.poll_r = trace.register_mwh[polls]
@@ -90,8 +97,6 @@ class Source:
         self.sample_p = trace.power_mw[samples]
         self.t: list[int] = self.poll_t.tolist()
         self.r: list[int] = self.poll_r.tolist()
-        self.pt: list[int] = self.sample_t.tolist()
-        self.pv: list[int] = self.sample_p.tolist()
         self.newest_ms = int(trace.t_ms[-1]) if len(trace) else -_LARGEST
         self.identity_ms = trace.identity_ms
         self._values: dict[int, list[int]] = {0: self.r}

@@ -43,7 +43,7 @@ class Walker:
 
     def __init__(self, source: Source, until_ms: int, anchor: Anchor) -> None:
         self.source = source
-        self.power = Power(source.pt, source.pv)
+        self.power = self._power(source)
         self.sheet = Sheet(anchor.row, until_ms)
         self.book = Booking(self.sheet, self.power, until_ms)
         self.events: list[LedgerEvent] = []
@@ -69,6 +69,9 @@ class Walker:
             i = self.step(i)
         if not self.provisional:
             self._finish()
+
+    def _power(self, source: Source) -> Power:
+        return Power(source.sample_t, source.sample_p)
 
     def step(self, i: int) -> int:
         """Judges one poll; gives the index of the next one to judge."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from merilo.instants import QUARTER_MS
 from merilo.ledger.booking import as_read
 from merilo.ledger.facts import RegisterFacts, at, ordered
 from merilo.ledger.records import Anchor, LedgerEvent, Walk
 from merilo.ledger.rows import BaseRows, RowSums
 from merilo.ledger.stretch import LeapingWalker
-from merilo.ledger.trace import Source, Trace
+from merilo.ledger.trace import Source, Trace, valid_polls
 from merilo.ledger.walker import Walker
 
 _RANK = ("back_step", "spike", "zero_burst", "stuck", "overbooked")
@@ -44,13 +46,10 @@ def walk(
     if until_ms % QUARTER_MS:
         raise ValueError(f"until_ms must be a whole quarter of an hour, found {until_ms}")
     known = ordered(facts)
-    source = Source(trace, known, None if anchor is None else anchor.t_ms)
-    start = anchor
+    start = _first(trace, known) if anchor is None else anchor
     if start is None:
-        if not source.t:
-            return Walk(BaseRows.empty(), (), (), None)
-        start = _first(source)
-        source = Source(trace, known, start.t_ms)
+        return Walk(BaseRows.empty(), (), (), None)
+    source = Source(trace, known, start.t_ms)
     walker = LeapingWalker(source, until_ms, start) if vectorised else Walker(source, until_ms, start)
     walker.run()
     days = walker.days if anchor is not None else [start, *walker.days]
@@ -64,12 +63,16 @@ def with_head(days: Iterable[Anchor], head: Anchor | None) -> tuple[Anchor, ...]
     return (*(day for day in days if day.t_ms != head.t_ms), head)
 
 
-def _first(source: Source) -> Anchor:
-    t, register = source.t[0], source.r[0]
+def _first(trace: Trace, facts: Sequence[RegisterFacts]) -> Anchor | None:
+    """The first poll of all is the first level."""
+    polls = np.nonzero(valid_polls(trace))[0]
+    if not len(polls):
+        return None
+    t, register = int(trace.t_ms[polls[0]]), int(trace.register_mwh[polls[0]])
     start = t // QUARTER_MS * QUARTER_MS
     row = RowSums(start)
     if t == start:
-        read = as_read(at(source.facts, t)[0], 0, register, register)
+        read = as_read(at(facts, t)[0], 0, register, register)
         row = RowSums(start, register_mwh=read, has_register=True)
     return Anchor(t, t, register, 0, t, 0, t, None, row)
 
