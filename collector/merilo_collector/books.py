@@ -156,6 +156,16 @@ class SiteBooks:
         self._steps = steps or Steps()
         self.report = Report()
 
+    @property
+    def heads(self) -> dict[RegisterKey, Head]:
+        """How far each register's rows reach."""
+        return dict(self._heads)
+
+    @property
+    def devices(self) -> list[DeviceKey]:
+        """Every device of the site."""
+        return sorted(self._facts.devices)
+
     def until(self, now_ms: int) -> int:
         """Grid instant up to which rows are booked by now."""
         slowest_ms = max((round(2 * s * SECOND_MS) for s in self._facts.devices.values()), default=0)

@@ -12,6 +12,9 @@ from merilo.ports import Point
 SILENT_AFTER_MS = 150 * SECOND_MS
 """A gateway speaks once a minute; two words missed and a half is silence."""
 
+FRESH_MS = 60 * SECOND_MS
+"""A reading this young outweighs a life sign that was sent before it."""
+
 
 @dataclass(slots=True)
 class Known:
@@ -101,7 +104,8 @@ def _device_fields(
     if said is None:
         fields["up"] = float(up and newest is not None and now_ms - newest <= SILENT_AFTER_MS)
         return fields
-    fields["up"] = float(up and said.up)
+    spoke = newest is not None and now_ms - newest <= FRESH_MS
+    fields["up"] = float(up and (said.up or spoke))
     if known.fresh:
         fields |= {"polls": float(said.polls), "polls_failed": float(said.polls_failed)}
         if said.latency_s is not None:

@@ -83,13 +83,8 @@ class BooksLoop:
 
     def site(self, site: Site, waiting: Sequence[Touched], now_ms: int) -> Report | None:
         """One pass over one site; None when nothing was due."""
-        heads = {key: _heads.decode(point.blob) for key, point in self._notes.heads(site.company, site.id).items()}
-        facts = RegistryFacts(self._registry, site)
-        raw = StoreReader(self._stores.of)
-        store = CompanyBookStore(site.company, self._stores.of(site.company), self._notes)
-        quality = DailyQuality(site, store, self._registry, self._work, facts.devices)
-        books = SiteBooks(facts, store, raw, WorkCheckpoints(self._work), heads, quality, self._steps)
-        until_ms = books.until(now_ms)
+        books, until_ms = self._books(site, now_ms)
+        heads = books.heads
         moved = books.behind(until_ms)
         due = [touched for touched in waiting if self._due(touched, heads, until_ms, moved)]
         if not moved and not due:
@@ -112,6 +107,24 @@ class BooksLoop:
             time.monotonic() - began,
         )
         return books.report
+
+    def again(self, site: Site, first_ms: int, last_ms: int, now_ms: int) -> Report:
+        """Walks every device of a site again over a stretch, whatever the work table says."""
+        books, until_ms = self._books(site, now_ms)
+        if books.behind(until_ms):
+            books.advance(until_ms)
+        report = books.report = Report()
+        books.correct([Span(device, first_ms, last_ms) for device in books.devices], until_ms)
+        return report
+
+    def _books(self, site: Site, now_ms: int) -> tuple[SiteBooks, int]:
+        heads = {key: _heads.decode(point.blob) for key, point in self._notes.heads(site.company, site.id).items()}
+        facts = RegistryFacts(self._registry, site)
+        store = CompanyBookStore(site.company, self._stores.of(site.company), self._notes)
+        quality = DailyQuality(site, store, self._registry, self._work, facts.devices)
+        raw = StoreReader(self._stores.of)
+        books = SiteBooks(facts, store, raw, WorkCheckpoints(self._work), heads, quality, self._steps)
+        return books, books.until(now_ms)
 
     def _due(self, touched: Touched, heads: dict[RegisterKey, Head], until_ms: int, moved: bool) -> bool:
         """Whether something already booked was touched, or the books have moved over what was."""

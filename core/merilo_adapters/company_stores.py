@@ -36,6 +36,14 @@ class CompanyStores:
             self._by_company[company] = found
         return found
 
+    def bare(self, company: str) -> Store:
+        """The store of this company, nothing set up.
+
+        Raises:
+            NotFoundError: No such company.
+        """
+        return self._open(self._registry.company(company).store_url or self._place.store_url)
+
     def all(self) -> list[Store]:
         """Every store that is open."""
         return list(self._by_url.values())
