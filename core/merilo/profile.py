@@ -119,7 +119,7 @@ class Register:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derived:
-    """A gauge that is a sum of others (of the same device or of parts), or a copy of one value."""
+    """A gauge that is a sum of others of its channel or of parts, or a copy of one value."""
 
     quantity: str
     channel: str = ""

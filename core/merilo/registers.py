@@ -146,9 +146,10 @@ class _Layout:
         self._unknown = [Missing(r.channel, r.quantity, "setting_unknown") for r in unknown if not r.hidden]
         self._blocks = [_lay(b, [r for r in placed[b] if r not in unknown], slots) for b in blocks]
         self._composed = [r for r in read if not _is_simple(r) and r not in unknown]
-        named = {(r.channel, r.quantity) for r in read}
+        named = {(r.channel, r.quantity) for r in read if not r.hidden}
+        read_parts = {r.quantity for r in read if r.hidden}
         self._derived = [
-            d for d in profile.derived if any((d.channel, n) in named or ("", n) in named for n, _ in d.terms)
+            d for d in profile.derived if any((d.channel, n) in named or n in read_parts for n, _ in d.terms)
         ]
 
     def decode(self, blocks: Mapping[Block, Sequence[int] | None]) -> Decoded:

@@ -145,6 +145,9 @@ def test_what_is_no_value_is_left_out_with_its_reason(
 def test_the_smallest_normal_float_is_a_value_and_the_next_below_is_none(options: dict[str, object]) -> None:
     assert one("float32", "0080 0000", **options) == (2.0**-126, "")
     assert one("float32", "007F FFFF", **options) == (None, "denormal")
+    options = {"quantity": "active_power_w"} | options
+    assert one("float32", "8080 0000", **options) == (-(2.0**-126), "")
+    assert one("float32", "807F FFFF", **options) == (None, "denormal")
 
 
 def test_a_range_includes_both_ends() -> None:
@@ -410,6 +413,34 @@ def test_channels_are_devices_of_their_own() -> None:
         "outlet-1": {"active_power_w": 10.0},
         "outlet-2": {"active_power_w": 20.0},
     }
+
+
+def test_channels_have_sums_of_their_own() -> None:
+    channel = {
+        "suffix": "in-{n}",
+        "count": 2,
+        "registers": [
+            {"quantity": "active_power_l1_w", "address": 10, "stride": 2, "type": "uint16"},
+            {"quantity": "active_power_l2_w", "address": 11, "stride": 2, "type": "uint16"},
+        ],
+        "derived": [{"quantity": "active_power_w", "sum_of": ["active_power_l1_w", "active_power_l2_w", "loss"]}],
+    }
+    meter = profile(
+        [{"quantity": "active_power_l1_w", "address": 0, "type": "uint16"}],
+        channels=[channel],
+        parts=[{"name": "loss", "address": 20, "type": "uint16"}],
+    )
+
+    decoded = decode(meter, {Block(4, 10, 4): [1, 2, 30, 40], Block(4, 20, 1): [5]})
+
+    assert {device: values["active_power_w"] for device, values in decoded.values.items()} == {
+        "in-1": 8.0,
+        "in-2": 75.0,
+    }
+    # The device's own phase says nothing of its channels.
+    assert decode(meter, {Block(4, 0, 1): [7]}) == ({"": {"active_power_l1_w": 7.0}}, [])
+    # Of one channel that was not asked for nothing is said, but of the other that a term is missing.
+    assert decode(meter, {Block(4, 10, 2): [1, 2]}).missing == [Missing("in-1", "active_power_w", "part_missing")]
 
 
 def field(type_: str, words: int = 0, **more: object) -> Field:

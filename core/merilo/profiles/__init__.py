@@ -17,7 +17,8 @@ The language, all of it; every other key is refused, and nothing can express a w
     parts: [{name, WORDS, VALUE}]                  read for others, no value of their own
     registers: [{quantity, WORDS, VALUE, counter: {resolution_wh, modulus, resettable}, four_quadrant}]
     derived: [{quantity, sum_of: [name, -name] | copy_of: name, range}]
-    channels: [{suffix: outlet-{n}, count, first, counted_by: setting, current_a, phases, registers: [… with stride]}]
+    channels: [{suffix: outlet-{n}, count, first, counted_by: setting, current_a, phases, derived,
+                registers: [as above, and stride]}]
     variants: [{name, told_by: identity or setting, values, remove: [quantity], registers, and any of model, rating,
                 read, derived, channels, counters, invalid, notes, word_order}]
     mqtt: {model_path, model_contains, serial_path, values: [{quantity, path, scale, unit, range, counter}],

@@ -82,9 +82,11 @@ def _profile(data: object, issues: list[Issue]) -> Profile:
     channels: list[Channel] = []
     registers = list(top.each("parts", lambda f: read_register(f, context, part=True)))
     registers += top.each("registers", lambda f: read_register(f, context))
-    for added_channels, added in top.each("channels", lambda f: read_channels(f, context)):
-        channels += added_channels
-        registers += added
+    derived = list(top.each("derived", read_derived))
+    for added in top.each("channels", lambda f: read_channels(f, context)):
+        channels += added.channels
+        registers += added.registers
+        derived += added.derived
     mqtt = top.below("mqtt")
     profile = Profile(
         name=name,
@@ -100,7 +102,7 @@ def _profile(data: object, issues: list[Issue]) -> Profile:
         min_gap_ms=times[2],
         rating=read_rating(top),
         registers=tuple(registers),
-        derived=top.each("derived", read_derived),
+        derived=tuple(derived),
         channels=tuple(channels),
         identity=top.each("identity", lambda f: read_identity(f, context)),
         settings=top.each("settings", lambda f: read_setting(f, context)),
@@ -236,7 +238,7 @@ def _check(top: Fields, profile: Profile) -> None:
                 hint = did_you_mean(name, [*settings, *parts])
                 top.fault("registers", f"{register.quantity}: {name!r} is no setting and no part", hint)
     for derived in profile.derived:
-        known = [q for c, q in values if c == derived.channel and q != derived.quantity]
+        known = [q for c, q in values if c == derived.channel and q != derived.quantity] + parts
         for name, _ in derived.terms:
             if name not in known:
                 top.fault("derived", f"{derived.quantity}: {name!r} is not read", did_you_mean(name, known))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from types import MappingProxyType
+from typing import NamedTuple
 
 from merilo.profile import (
     FLOAT_DIGITS,
@@ -298,8 +299,16 @@ def read_derived(fields: Fields) -> Derived:
     return Derived(quantity=quantity.name, terms=terms, low=low, high=high)
 
 
-def read_channels(fields: Fields, context: Context) -> tuple[list[Channel], list[Register]]:
-    """One element of ``channels``: as many channels as it counts, each with its registers."""
+class ChannelGroup(NamedTuple):
+    """Channels of one kind and what is read and made of them."""
+
+    channels: list[Channel]
+    registers: list[Register]
+    derived: list[Derived]
+
+
+def read_channels(fields: Fields, context: Context) -> ChannelGroup:
+    """One element of ``channels``: as many channels as it counts, each with its registers and derived values."""
     fields.require("suffix", "count", "registers")
     suffix = fields.text("suffix", "channel-{n}")
     count = fields.integer("count", 1, CHANNELS_MAX, 1)
@@ -312,6 +321,7 @@ def read_channels(fields: Fields, context: Context) -> tuple[list[Channel], list
     channels: list[Channel] = []
     registers: list[Register] = []
     items = list(fields.items("registers"))
+    made = fields.each("derived", read_derived)
     for offset in range(count):
         name = suffix.replace("{n}", str(first + offset))
         channels.append(
@@ -323,7 +333,8 @@ def read_channels(fields: Fields, context: Context) -> tuple[list[Channel], list
             for n, item in items
         ]
     fields.done()
-    return channels, registers
+    derived = [replace(value, channel=channel.suffix) for channel in channels for value in made]
+    return ChannelGroup(channels, registers, derived)
 
 
 def is_suffix(text: str) -> bool:
