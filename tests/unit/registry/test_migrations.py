@@ -44,6 +44,12 @@ def upgrade() -> None:
 '''
 
 
+@pytest.fixture
+def url(folder: Path) -> str:
+    """Files are what these tests are about."""
+    return f"sqlite:///{folder}/registry.db"
+
+
 @contextmanager
 def engine(file: Path) -> Iterator[sa.Engine]:
     found = sa.create_engine(f"sqlite:///{file}")
