@@ -19,7 +19,7 @@ from merilo.frame import Frame
 from merilo.ids import DeviceKey, RegisterKey
 from merilo.instants import DAY_MS, QUARTER_MS, floor_ms
 from merilo.ledger import Anchor, BaseRows, LedgerEvent, RegisterFacts, Trace
-from merilo.quantities import is_export, is_register, power_of
+from merilo.quantities import is_export, is_register, is_tariff, power_of
 
 FOREVER_MS = 2**62
 CHUNK_MS = 2 * DAY_MS
@@ -83,7 +83,10 @@ def trace_of(frame: Frame, register: str, identity_ms: tuple[int, ...] = ()) -> 
     """The readings of one register with the device's own power of the same phase, as whole mWh and mW."""
     n = len(frame)
     nothing = np.full(n, np.nan)
-    if is_register(register):
+    if is_tariff(register):
+        # The device's power belongs to whichever tariff counts now: it proves nothing about a register that rests.
+        value, power, sign = frame.numbers.get(register, nothing), nothing, 1
+    elif is_register(register):
         value = frame.numbers.get(register, nothing)
         power = frame.numbers.get(power_of(register), nothing)
         sign = 0 if register.startswith(("active_energy_wh", "active_energy_l")) else -1 if is_export(register) else 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from merilo.decisions import Decision
 from merilo.ids import DeviceKey, RegisterKey
 from merilo.ledger import LedgerEvent, RegisterFacts
 from merilo.meters import Scheme
+from merilo.quantities import is_tariff
 from merilo.site import Site
 from merilo_adapters.registry import Registry
 
@@ -30,8 +32,10 @@ class RegistryFacts:
         device = key.device_key
         if device not in self._facts:
             self._facts[device] = self._registry.facts(device)
-        found = self._facts[device].get(key.register)
-        return found or (self._registry.assumed_facts(device),)
+        found = self._facts[device].get(key.register) or (self._registry.assumed_facts(device),)
+        if is_tariff(key.register):
+            return tuple(replace(one, zero_is_valid=True) for one in found)
+        return found
 
     def identity(self, key: DeviceKey) -> tuple[int, ...]:
         """See the port."""

@@ -89,6 +89,11 @@ def is_export(register: str) -> bool:
     return "_export" in register
 
 
+def is_tariff(register: str) -> bool:
+    """Whether the register counts one tariff only and may rest for as long as another one counts."""
+    return "_t1_" in register or "_t2_" in register
+
+
 def power_of(register: str) -> str:
     """The power quantity that shapes this register: same phase, active for Wh, reactive for varh.
 
