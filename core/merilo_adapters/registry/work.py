@@ -293,7 +293,10 @@ class Work:
         """All counters whose scope begins so, by scope and name."""
         table = tables.counters
         query = sa.select(*table.c).order_by(table.c.scope, table.c.name)
-        if scope_prefix:
+        if scope_prefix and self._database.is_sqlite:  # a range goes by the key; LIKE would read every counter
+            behind = scope_prefix[:-1] + chr(ord(scope_prefix[-1]) + 1)
+            query = query.where(table.c.scope >= scope_prefix, table.c.scope < behind)
+        elif scope_prefix:
             query = query.where(table.c.scope.startswith(scope_prefix, autoescape=True))
         with self._database.read() as connection:
             return {(row.scope, row.name): row.value for row in connection.execute(query)}
