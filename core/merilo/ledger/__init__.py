@@ -5,6 +5,7 @@ rows depend on readings and facts alone; a walk that starts at any anchor gives 
 gives, bit for bit. What was decided between several readings of the rules stands in the modules that decide.
 """
 
+from merilo.ledger.checks import daily_checks
 from merilo.ledger.facts import (
     BURST_MAX_MS,
     CONFIRM_MS,
@@ -18,6 +19,7 @@ from merilo.ledger.facts import (
     TIME_SLACK_MS,
     RegisterFacts,
 )
+from merilo.ledger.power_walk import walk_power
 from merilo.ledger.records import Anchor, LedgerEvent, Walk
 from merilo.ledger.rows import BRIDGED, ESTIMATED, METERED, MISSING, BaseRows, RowSums
 from merilo.ledger.trace import Trace
@@ -45,5 +47,7 @@ __all__ = [
     "RowSums",
     "Trace",
     "Walk",
+    "daily_checks",
     "walk",
+    "walk_power",
 ]

@@ -76,7 +76,7 @@ def scaled(register_mwh: int, k: int) -> int:
 
 def valid_polls(trace: Trace) -> Bools:
     """Which readings carry a register that can be one."""
-    return trace.has_register & (np.abs(trace.register_mwh) < REGISTER_END_MWH)
+    return trace.has_register & (trace.register_mwh < REGISTER_END_MWH) & (trace.register_mwh > -REGISTER_END_MWH)
 
 
 def valid_samples(trace: Trace) -> Bools:

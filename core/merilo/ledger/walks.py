@@ -46,7 +46,7 @@ def walk(
     if until_ms % QUARTER_MS:
         raise ValueError(f"until_ms must be a whole quarter of an hour, found {until_ms}")
     known = ordered(facts)
-    start = _first(trace, known) if anchor is None else anchor
+    start = first_anchor(trace, known) if anchor is None else anchor
     if start is None:
         return Walk(BaseRows.empty(), (), (), None)
     source = Source(trace, known, start.t_ms)
@@ -63,7 +63,7 @@ def with_head(days: Iterable[Anchor], head: Anchor | None) -> tuple[Anchor, ...]
     return (*(day for day in days if day.t_ms != head.t_ms), head)
 
 
-def _first(trace: Trace, facts: Sequence[RegisterFacts]) -> Anchor | None:
+def first_anchor(trace: Trace, facts: Sequence[RegisterFacts]) -> Anchor | None:
     """The first poll of all is the first level."""
     polls = np.nonzero(valid_polls(trace))[0]
     if not len(polls):

@@ -10,6 +10,11 @@ from merilo.ledger import RegisterFacts
 SECOND, MINUTE, QUARTER, HOUR, DAY = 1_000, 60_000, 900_000, 3_600_000, 86_400_000
 START = 19_676 * DAY
 
+KINDS = (
+    *("gap", "spike", "zeros", "dip", "rebased", "reset", "up", "down"),
+    *("decode", "stuck", "lost", "identity", "old", "wild", "blind"),
+)
+
 Reading = tuple[int, int | None, int | None]
 
 
@@ -39,7 +44,8 @@ def history(random: Random, *, most: int = 240, faulty: bool = True) -> History:
     start = START + random.choice([0, random.randrange(DAY)])
     count = random.randint(1, most)
     readings = _undisturbed(random, base, start, count, poll)
-    facts, identity = [base], []
+    facts = [base]
+    identity: list[int] = []
     if faulty:
         for _ in range(random.choice([0, 1, 1, 2, 3, 4])):
             readings = _fault(random, readings, base, identity)
@@ -94,10 +100,7 @@ def _fault(random: Random, readings: list[Reading], facts: RegisterFacts, identi
     if len(readings) < 2:
         return readings
     i = random.randrange(len(readings))
-    kind = random.choice(
-        ["gap", "spike", "zeros", "dip", "rebased", "reset", "up", "down", "decode", "stuck", "lost", "identity", "old"]
-        + ["wild", "blind"]
-    )
+    kind = random.choice(KINDS)
     span = random.choice([1, 1, 2, 3, 5, 20, 60, len(readings)])
     j = min(len(readings), i + span)
     inside = readings[i:j]
