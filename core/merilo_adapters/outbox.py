@@ -13,8 +13,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import secrets
 import sqlite3
+import struct
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -67,6 +69,7 @@ ASIDE_MAX = 100
 GAPS_MAX = 1000
 """Gap records that wait for delivery; when there are more, the two oldest become one."""
 
+_EPOCH = re.compile("[0-9a-f]{16}")
 _ROW = "c.id, c.span, c.epoch, c.boot, c.mono_ns, c.wall_ms, c.clock, c.schema, c.crc, c.body"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS epochs (ordinal INTEGER PRIMARY KEY, epoch TEXT NOT NULL);
@@ -80,6 +83,12 @@ CREATE TABLE IF NOT EXISTS gaps (number INTEGER PRIMARY KEY, epoch TEXT NOT NULL
   last INTEGER NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS aside (id INTEGER PRIMARY KEY, body BLOB, reason TEXT NOT NULL);
 """
+
+
+class DamageError(sqlite3.DatabaseError):
+    """The file contradicts itself where SQLite does not look."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 class Gap(NamedTuple):
@@ -174,23 +183,31 @@ class Outbox:
 
         Numbers are derived from the last row, which is therefore never deleted.
         """
-        found = self._db.execute("SELECT ordinal, epoch FROM epochs ORDER BY ordinal DESC LIMIT 1").fetchone()
+        self._epochs: dict[int, str] = dict(self._db.execute("SELECT ordinal, epoch FROM epochs").fetchall())
+        ordinal = max(self._epochs, default=0)
+        epoch, following = self._epochs.get(ordinal, ""), 0
         last = self._db.execute(f"SELECT {_ROW} FROM cycles c ORDER BY id DESC LIMIT 1").fetchone()  # noqa: S608
-        ordinal, epoch, following = (found[0], found[1], 0) if found else (0, "", 0)
-        if found and last:
+        if last:
             try:
                 row = from_columns(last)
-                if row.ordinal == ordinal:
-                    following = row.last + 1
-                elif row.ordinal > ordinal:
-                    ordinal, epoch = row.ordinal, ""
+                self._repair_epoch(row)
+                ordinal = max(ordinal, row.ordinal)
+                epoch, following = self._epochs[ordinal], row.last + 1 if row.ordinal == ordinal else 0
             except OutboxError as error:
                 self.findings.append(f"last row damaged: {error}")
                 ordinal, epoch = max(ordinal, last[0] >> ORDINAL_BITS if isinstance(last[0], int) else 0), ""
-        if not epoch:
+        if not isinstance(epoch, str) or not _EPOCH.fullmatch(epoch):
             ordinal, epoch, following = ordinal + 1, secrets.token_hex(8), 0
-            self._db.execute("INSERT INTO epochs VALUES (?, ?)", (ordinal, epoch))
+            self._epochs[ordinal] = epoch
+            self._db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (ordinal, epoch))
         self._ordinal, self.epoch, self._next = ordinal, epoch, following
+
+    def _repair_epoch(self, row: Row) -> None:
+        """The row's checksum vouches for its epoch; the table of epochs has none."""
+        if self._epochs.get(row.ordinal) != row.epoch:
+            self._epochs[row.ordinal] = row.epoch
+            self._db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (row.ordinal, row.epoch))
+            self.findings.append(f"name of epoch {row.epoch} repaired")
 
     def _keep_ballast(self) -> None:
         if not isinstance(self.path, Path):
@@ -353,21 +370,31 @@ class Outbox:
             ).fetchall()
             if not found:
                 return
+            self._check_order([columns[0] for columns in found], falling=newest_first)
             for columns in found:
                 key = columns[0]
                 row = self._checked(columns[:-1])
                 if row is not None:
                     yield row, _ranges(columns[-1])
 
+    def _check_order(self, keys: Sequence[int], *, falling: bool) -> None:
+        """Rows must come in order and be found again by their keys, or they would be sent and never freed."""
+        marks = ",".join("?" * len(keys))
+        found = self._db.execute(f"SELECT count(*) FROM waiting WHERE id IN ({marks})", keys).fetchone()[0]  # noqa: S608
+        if list(keys) != sorted(set(keys), reverse=falling) or found != len(keys):
+            raise DamageError("keys of waiting rows are not in order")
+
     def _checked(self, columns: Sequence[object]) -> Row | None:
         """The row, or None if it is damaged; then it is set aside and a gap is recorded."""
         try:
-            return from_columns(columns)
+            row = from_columns(columns)
+            self._repair_epoch(row)
+            return row
         except OutboxError as error:
             key = int(str(columns[0]))
             log.warning("outbox row set aside key=%s reason=%s", key, error)
             span = columns[1] if isinstance(columns[1], int) and 0 < columns[1] < 10_000 else 1
-            epoch = self._db.execute("SELECT epoch FROM epochs WHERE ordinal = ?", (key >> ORDINAL_BITS,)).fetchone()
+            epoch = self._epochs.get(key >> ORDINAL_BITS, self.epoch)
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM waiting WHERE id = ?", (key,))
             self._db.execute("DELETE FROM reserve WHERE id = ?", (key,))
@@ -380,7 +407,7 @@ class Outbox:
                 (key,),
             )
             low = key & NUMBER_MAX
-            self._record_gap(epoch[0] if epoch else self.epoch, low, low + span - 1, "damaged")
+            self._record_gap(epoch, low, low + span - 1, "damaged")
             self._db.execute("COMMIT")
             return None
 
@@ -396,10 +423,10 @@ class Outbox:
 
     def _rows_of(self, table: str, epoch: str, first: int, last: int) -> list[tuple[int, int]]:
         """Key and last number of the rows in a table that touch these numbers."""
-        ordinal = self._db.execute("SELECT ordinal FROM epochs WHERE epoch = ?", (epoch,)).fetchone()
+        ordinal = next((number for number, name in self._epochs.items() if name == epoch), None)
         if ordinal is None or first > last or first < 0:
             return []
-        base = ordinal[0] << ORDINAL_BITS
+        base = ordinal << ORDINAL_BITS
         low, high = base | min(first, NUMBER_MAX), base | min(last, NUMBER_MAX)
         before = self._db.execute(
             f"SELECT max(id) FROM {table} WHERE id < ? AND id >= ?",  # noqa: S608  # a constant of this file
@@ -768,6 +795,7 @@ class Outbox:
                     (row.key, int(row.clock == "unsynced"), value),
                 )
         self._db.execute("COMMIT")
+        self._epochs = {row.ordinal: row.epoch for row in rows} | {fresh: self.epoch}
         self._ordinal, self._next = fresh, 0
 
 
@@ -781,7 +809,11 @@ def _left(row: Row, acked: object) -> Row:
 
 
 def _ranges(text: object) -> list[tuple[int, int]]:
-    return [(low, high) for low, high in json.loads(text)] if isinstance(text, str) and text else []
+    """Acknowledged parts of a row; what is damaged counts as not acknowledged: the row is sent again."""
+    try:
+        return [(int(low), int(high)) for low, high in json.loads(text)] if isinstance(text, str) and text else []
+    except (ValueError, TypeError):
+        return []
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
@@ -809,11 +841,14 @@ def _salvage(path: Path) -> tuple[list[Row], dict[int, tuple[str, int]]]:
     """All rows of a damaged file whose checksum is right, and what was known about their state."""
     states: dict[int, tuple[str, int]] = {}
     rows: dict[int, Row] = {}
+    db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
     try:
-        db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
-    except sqlite3.Error:
-        return [], {}
-    try:
+        try:
+            db.execute("SELECT 1 FROM cycles, waiting, reserve LIMIT 1").fetchone()
+        except sqlite3.DatabaseError:
+            db.close()
+            _give_first_page(path)
+            db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
         for columns in _readable(db, f"SELECT {_ROW} FROM cycles c"):  # noqa: S608
             try:
                 row = from_columns(columns)
@@ -827,6 +862,21 @@ def _salvage(path: Path) -> tuple[list[Row], dict[int, tuple[str, int]]]:
     finally:
         db.close()
     return [rows[key] for key in sorted(rows)], states
+
+
+def _give_first_page(path: Path) -> None:
+    """Replaces the first page of a file by that of an empty outbox: its tables begin on the same pages."""
+    model = path.with_name(path.name + ".model")
+    Outbox(model, size_bytes=PAGES_MIN * PAGE_BYTES).close()
+    head = bytearray(model.read_bytes()[:PAGE_BYTES])
+    for left in path.parent.glob(model.name + "*"):
+        left.unlink()
+    pages = path.stat().st_size // PAGE_BYTES
+    if not pages:
+        return
+    head[28:40] = struct.pack(">III", pages, 0, 0)  # size in pages, no free pages (SQLite file format, 1.3)
+    with path.open("r+b") as file:
+        file.write(head)
 
 
 def _readable(db: sqlite3.Connection, select: str) -> Iterator[Sequence[object]]:
