@@ -14,6 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from merilo.errors import ConfigError
 
 SYSTEM_DATA = Path("/var/lib/merilo")
+ENVIRONMENT_FILE = "merilo.env"
+"""In the data folder: how its programs reach broker and store, so that a command there finds them too."""
 
 
 def data_folder(given: Path | None = None) -> Path:
@@ -101,7 +103,9 @@ def installation(data: Path | None = None) -> Installation:
         ConfigError: A variable has a value that cannot be.
     """
     try:
-        found = Installation() if data is None else Installation(data=data)
+        folder = data_folder(data)
+        # What this folder's own programs were started with; the environment wins over it.
+        found = Installation(data=folder, _env_file=folder / ENVIRONMENT_FILE)  # type: ignore[call-arg]  # pydantic's own
     except ValidationError as error:
         first = error.errors()[0]
         name = "MERILO_" + "_".join(str(part) for part in first["loc"]).upper()

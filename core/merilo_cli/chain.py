@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from merilo.ids import GatewayKey
+from merilo_adapters.installation import ENVIRONMENT_FILE
 from merilo_cli.broker import answers, broker_program, free_port
 from merilo_cli.supervisor import Program, Supervisor, merilo
 
@@ -98,6 +99,10 @@ class Chain:
             "MERILO_BROKER_LOGIN": "collector",
             "MERILO_BROKER_PASSWORD_FILE": str(self.data / "collector.secret"),
         }
+        lines = [f"{name}={value}" for name, value in environment.items()]
+        lines += [f"MERILO_STORE={self.store}"] if self.store else []
+        lines += [f"MERILO_CLOCK={self.clock}"] if self.clock else []
+        write_secret(self.data / ENVIRONMENT_FILE, "\n".join(lines) + "\n")
         self.supervisor.start(Program("collector", merilo("collector", "run"), environment))
         self.supervisor.start(Program("books", merilo("books", "run"), environment))
         self.page_port = free_port(page_port)

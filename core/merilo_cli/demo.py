@@ -21,6 +21,7 @@ import typer
 from merilo.ids import GatewayKey
 from merilo.instants import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, SECOND_MS, floor_ms, to_ms, to_text
 from merilo_adapters.outbox import Outbox
+from merilo_adapters.outbox_rows import Span
 from merilo_cli.chain import Chain, write_secret
 from merilo_cli.supervisor import Program, StartError, merilo
 
@@ -209,6 +210,30 @@ def _device_lines(device: dict[str, Any], ready: dict[str, Any], indent: str) ->
     return found
 
 
+def _confirm(chain: Chain, ready: dict[str, Any]) -> None:
+    """Does what an operator does on the first day: confirms the meters, and says that outlets feed IT equipment."""
+    from merilo.errors import MeriloError
+    from merilo.ids import MeterKey
+    from merilo_adapters.registry import Registry
+
+    registry = Registry.open(chain.registry_url, actor="demo")
+    wanted = {measure["meter"] for measure in ready["measures"]}
+    for _ in range(200):
+        there = {version.meter: version for version in registry.meters(COMPANY, SITE)}
+        if wanted - {"office"} <= there.keys():
+            break
+        time.sleep(0.1)
+    now_ms = int(time.time() * 1000)
+    for meter, version in sorted(there.items()):
+        key = MeterKey(COMPANY, SITE, meter)
+        try:
+            if "-outlet-" in meter and version.role != "it":
+                registry.set_meter(key, from_ms=version.valid_from_ms, at_ms=now_ms, role="it")
+            registry.confirm_meter(key, now_ms)
+        except MeriloError as error:
+            chain.say(f"meter {meter} not confirmed: {error}")
+
+
 def _fill(chain: Chain, seed: int, days: int, now_ms: int) -> None:
     """Leaves the past in the gateway's outbox, as an outage of that length would have."""
     outbox = chain.data / "gateway" / "outbox.sqlite"
@@ -251,6 +276,7 @@ def _start(folder: Path, seed: int, store: str, port: int, clock: str, backlog_r
             _fill(chain, seed, days, int(time.time() * 1000))
         chain.start_server(port)
         chain.start_gateway(gateway_file(chain, ready, login, password, backlog_rate))
+        _confirm(chain, ready)
     except BaseException:
         chain.supervisor.stop_all()
         raise
@@ -412,7 +438,8 @@ def _compare(chain: Chain, seed: int, first_ms: int, first_live_s: float) -> dic
 
 def _waiting(outbox: Outbox) -> int:
     """Readings that were not acknowledged before the gateway stopped: they are safe, not sent."""
-    count, skip = 0, []
+    count = 0
+    skip: list[Span] = []
     while (batch := outbox.waiting(skip=skip)) is not None:
         count += len(batch.readings)
         skip.append(batch.span)

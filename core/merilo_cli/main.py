@@ -61,6 +61,8 @@ NOUNS: dict[str, Noun] = {
     "decision": Noun("merilo_cli.decisions:app", "Operators' decisions: add, list, revoke."),
     "event": Noun("merilo_cli.events:app", "What happened: list."),
     "key": Noun("merilo_cli.keys:app", "API keys: add, list, revoke."),
+    "doctor": Noun("merilo_cli.doctor:doctor", "Does this installation work, and what to do if not."),
+    "up": Noun("merilo_cli.up:up", "All programs of one real company.", extra="demo"),
     "demo": Noun("merilo_cli.demo:demo", "A first run with one simulated company.", extra="demo"),
 }
 _PROGRAM_HELP = {
@@ -70,7 +72,6 @@ _PROGRAM_HELP = {
     "collector": "From broker to store; dead letters.",
     "simulators": "Meters and companies with known truth.",
     "store": "Databases, retention, comparison.",
-    "up": "All programs of one real company.",
 }
 _EXTRA_OF = {"books": "collector", "store": "collector", "boards": "grafana"}
 """Where the extra is not named as the noun is."""

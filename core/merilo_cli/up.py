@@ -1,0 +1,106 @@
+"""``merilo up``: all programs of one real company on one machine, without simulators."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from merilo.errors import ConfigError
+from merilo.ids import GatewayKey
+from merilo_cli.chain import Chain, write_secret
+
+PAGE_PORT = 8080
+OWN = ("store", "http", "name")
+"""Keys of site.yaml that gateway.yaml has not; ``broker`` may be left out there."""
+
+
+def up(
+    file: Annotated[Path, typer.Option("--config", "-c", help="site.yaml: gateway.yaml, and store, http, name.")],
+    data: Annotated[Path | None, typer.Option(help="Data folder; else MERILO_DATA.")] = None,
+) -> None:
+    """Run gateway, broker, collector, books and page of one company until told to stop."""
+    from merilo_adapters.installation import data_folder
+
+    settings = read_site(file)
+    folder = data_folder(data)
+    chain = Chain(folder, _say, store=str(settings.get("store", "")))
+    key = GatewayKey(settings["company"], settings["site"], settings.get("gateway", "gw1"))
+    _register(chain, key, settings)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    login, password = chain.login(key)
+    try:
+        chain.start_broker()
+        path = folder / "site.yaml"
+        write_secret(path, gateway_text(file, chain.broker_port, login, password))
+        http = settings.get("http") or {}
+        chain.start_server(int(http.get("port", PAGE_PORT)))
+        _say(f"page       {chain.page_url}")
+        chain.start_gateway(path)
+        _say(f"gateway    {'/'.join(key)}; data lie in {folder}")
+        while not stop.wait(1.0):
+            for line in chain.supervisor.watch():
+                _say(line)
+    finally:
+        _say("stopping")
+        chain.supervisor.stop_all()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def read_site(file: Path) -> Mapping[str, Any]:
+    """The plain values of site.yaml; the gateway checks its own part completely when it starts.
+
+    Raises:
+        ConfigError: The file cannot be read, or a key that the programs need is not there.
+    """
+    from merilo_adapters.yaml_file import load_yaml
+
+    found = load_yaml(file).data
+    if not isinstance(found, dict):
+        raise ConfigError(str(file), "expected keys such as company and site, found something else")
+    for name in ("company", "site", "timezone"):
+        if not isinstance(found.get(name), str):
+            raise ConfigError(str(file), f"expected {name}, found none", f"Add a line '{name}: …'")
+    return found
+
+
+def gateway_text(file: Path, broker_port: int, login: str, password: Path) -> str:
+    """site.yaml as the gateway reads it: every line stays where it was, so that its errors name the right one."""
+    kept: list[str] = []
+    skipping = False
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line[:1] not in (" ", "\t", "#", "-", ""):
+            skipping = line.split(":")[0].strip() in (*OWN, "broker")
+        kept.append("" if skipping else line)
+    kept += [
+        "broker:",
+        f'  url: "mqtt://127.0.0.1:{broker_port}"',
+        f"  login: {login}",
+        f'  password: {{file: "{password}"}}',
+    ]
+    return "\n".join(kept) + "\n"
+
+
+def _register(chain: Chain, key: GatewayKey, settings: Mapping[str, Any]) -> None:
+    """Enters company and site once; afterwards the registry rules."""
+    from merilo.site import Company, Site
+    from merilo_adapters.registry import Registry
+
+    now_ms = int(time.time() * 1000)
+    registry = Registry.open(chain.registry_url, actor="up")
+    if all(company.id != key.company for company in registry.companies()):
+        registry.add_company(Company(id=key.company, name=str(settings.get("name", key.company)), created_ms=now_ms))
+    if all(site.id != key.site for site in registry.sites(key.company)):
+        zone = str(settings["timezone"])
+        registry.add_site(Site(company=key.company, id=key.site, name=key.site, zone=zone), now_ms)
