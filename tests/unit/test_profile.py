@@ -261,6 +261,15 @@ REFUSED: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
         ("channels",),
         "counted_by 'outlets' is no setting",
     ),
+    # Payloads
+    (changed("mqtt", to={"model_path": "a.b"}), ("mqtt",), "expected values or channels, found neither"),
+    (
+        changed("mqtt", to={"channels": [{"path": "a", "number": "n", "suffix": "outlet", "values": []}]}),
+        ("mqtt", "channels", 0, "suffix"),
+        "with {n} for the number",
+    ),
+    (changed("defaults", to={"type": "uint16"}), ("registers", 0), "the key 'function' is missing"),
+    (changed("defaults", to={"function": "input"}), ("registers", 0), "the key 'type' is missing"),
     # Variants
     (
         changed("variants", to=[{"name": "v", "told_by": "code", "values": [1]}]),
