@@ -23,7 +23,7 @@ from merilo.ledger.power_walk import walk_power
 from merilo.ledger.records import Anchor, LedgerEvent, Walk
 from merilo.ledger.rows import BRIDGED, ESTIMATED, METERED, MISSING, BaseRows, RowSums
 from merilo.ledger.trace import Trace
-from merilo.ledger.walks import walk
+from merilo.ledger.walks import rebuilt_anchor, walk
 
 __all__ = [
     "BRIDGED",
@@ -48,6 +48,7 @@ __all__ = [
     "Trace",
     "Walk",
     "daily_checks",
+    "rebuilt_anchor",
     "walk",
     "walk_power",
 ]

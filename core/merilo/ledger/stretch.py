@@ -18,15 +18,27 @@ from merilo.ledger.arrays import Curves, booked, fits, power_sums
 from merilo.ledger.facts import ENTRY_MAX_MS, STUCK_MS, RegisterFacts
 from merilo.ledger.records import Anchor
 from merilo.ledger.rows import BRIDGED, METERED, RowSums
-from merilo.ledger.shape import SparePower
+from merilo.ledger.state import State
 from merilo.ledger.trace import Source
-from merilo.ledger.walker import Walker
+from merilo.ledger.walker import finish, step
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 LEAP_MIN = 24
 """Polls a stretch must have to be worth the fixed cost of array calls, some hundred microseconds."""
+
+
+def run(state: State) -> None:
+    """Walks all polls, as arrays where that can be done, and closes the live edge provisionally."""
+    leaper = _Leaper(state)
+    polls = len(state.source.t)
+    i = 0
+    while i < polls:
+        following = leaper.advance(i)
+        i = following if following > i else step(state, i)
+    if not state.provisional:
+        finish(state)
 
 
 class Calm:
@@ -58,80 +70,77 @@ class _Entries:
         return np.concatenate([np.zeros(1, np.int64), self.ticks[:-1]])
 
 
-class LeapingWalker(Walker):
-    """A walker that takes undisturbed stretches in one leap."""
+class _Leaper:
+    """Takes undisturbed stretches of one walk in one leap."""
 
-    def _power(self, source: Source) -> SparePower:
-        return SparePower(source.sample_t, source.sample_p)
-
-    def run(self) -> None:
-        """Walks all polls and closes the live edge provisionally."""
-        source = self.source
+    def __init__(self, state: State) -> None:
+        self.state = state
+        source = state.source
         self.calm = Calm(source)
-        self.strongest_mw = int(source.sample_p.max()) if len(source.sample_p) else 0
         self.sums = power_sums(source.sample_t, source.sample_p)
-        polls = len(source.t)
-        i = 0
-        while i < polls:
-            following = self._leap(i)
-            if following == i:
-                following = self._wait(i)
-            i = following if following > i else self.step(i)
-        if not self.provisional:
-            self._finish()
+        self.strongest_mw = int(source.sample_p.max()) if len(source.sample_p) else 0
+
+    def advance(self, i: int) -> int:
+        """Walks polls from here on as arrays, if that can be done; gives the next poll to judge."""
+        following = self._leap(i)
+        return following if following > i else self._wait(i)
 
     def _end(self, i: int) -> int:
         """First poll from here on that the facts and the device in force do not cover."""
-        times = self.source.t
-        limit = min(self.facts_end_ms, self.identity_ms)
+        state = self.state
+        times = state.source.t
+        limit = min(state.facts_end_ms, state.identity_ms)
         return len(times) if times[-1] < limit else bisect_left(times, limit, i)
 
     def _leap(self, i: int) -> int:
         """Walks as many polls as are undisturbed, up to the last tick among them; gives the next poll."""
-        if self.k or self.carry != 0 or self.poll_ms != self.t or self.aside:
+        state = self.state
+        if state.k or state.carry != 0 or state.poll_ms != state.t or state.aside:
             return i
-        if self.source.t[i] >= self.facts_end_ms:
-            self._use_facts(self.source.t[i])
+        if state.source.t[i] >= state.facts_end_ms:
+            state.use_facts(state.source.t[i])
         position = bisect_left(self.calm.disturbed, i + 1)
         disturbed = self.calm.disturbed
-        j = min(disturbed[position] if position < len(disturbed) else len(self.source.t), self._end(i))
-        if j - i < LEAP_MIN or not 0 <= self.source.r[i] - self.level <= self._limit(self.t, self.source.t[i]):
+        j = min(disturbed[position] if position < len(disturbed) else len(state.source.t), self._end(i))
+        if j - i < LEAP_MIN or not 0 <= state.source.r[i] - state.level <= state.limit(state.t, state.source.t[i]):
             return i
-        source = self.source
-        t = np.concatenate([np.array([self.t], np.int64), source.poll_t[i:j]])
-        r = np.concatenate([np.array([self.level], np.int64), source.poll_r[i:j]])
+        source = state.source
+        t = np.concatenate([np.array([state.t], np.int64), source.poll_t[i:j]])
+        r = np.concatenate([np.array([state.level], np.int64), source.poll_r[i:j]])
         ticks = np.nonzero(np.diff(r))[0] + 1
         if not len(ticks) or (ticks[0] > 1 and t[ticks[0] - 1] - t[0] >= STUCK_MS):
             return i
         last = int(ticks[-1])
         entries = _Entries(t[: last + 1], r[: last + 1], ticks)
         longest = int(np.diff(entries.t[np.concatenate([[0], ticks])]).max())
-        if not fits(self.strongest_mw, int(r[last]) - self.level, longest):
+        if not fits(self.strongest_mw, int(r[last]) - state.level, longest):
             return i
-        _Leap(self, entries).book()
+        _Leap(state, self.sums, entries).book()
         return i + last
 
     def _wait(self, i: int) -> int:
         """Passes polls that only repeat the level, before any of them is too old for its entry."""
-        source, moving = self.source, self.calm.moving
-        if self.k or source.r[i] != self.level or self.poll_ms == self.t:
+        state = self.state
+        source, moving = state.source, self.calm.moving
+        if state.k or source.r[i] != state.level or state.poll_ms == state.t:
             return i
         position = bisect_left(moving, i + 1)
         j = min(moving[position] if position < len(moving) else len(source.t), self._end(i))
-        j = min(j, bisect_left(source.t, self.t + ENTRY_MAX_MS, i))
-        if source.t[i] >= min(self.facts_end_ms, self.identity_ms) or j <= i:
+        j = min(j, bisect_left(source.t, state.t + ENTRY_MAX_MS, i))
+        if source.t[i] >= min(state.facts_end_ms, state.identity_ms) or j <= i:
             return i
-        self.hold += source.t[i:j]
-        self.poll_ms = self.hold[-1]
+        state.hold += source.t[i:j]
+        state.poll_ms = state.hold[-1]
         return j
 
 
 class _Leap:
     """One stretch being booked."""
 
-    def __init__(self, walker: LeapingWalker, entries: _Entries) -> None:
-        self.walker = walker
-        self.facts: RegisterFacts = walker.facts
+    def __init__(self, state: State, sums: Ints, entries: _Entries) -> None:
+        self.state = state
+        self.sums = sums
+        self.facts: RegisterFacts = state.facts
         self.t, self.r = entries.t, entries.r
         self.start, self.tick = entries.starts, entries.ticks
         self.end_t = self.t[self.tick]
@@ -140,7 +149,7 @@ class _Leap:
 
     def book(self) -> None:
         """Books all entries and goes to the last tick."""
-        walker, sheet = self.walker, self.walker.sheet
+        state, sheet = self.state, self.state.sheet
         end = int(self.t[-1])
         before = sheet.sums()
         first = sheet.end_ms
@@ -152,22 +161,22 @@ class _Leap:
         self.grid = grid[grid >= first]
         self.values = self._register_at(self.grid)
         for i in days.tolist():
-            walker.days.append(self._anchor(i, before))
-            walker.day_end_ms = walker.days[-1].t_ms // DAY_MS * DAY_MS + DAY_MS
+            state.days.append(self._anchor(i, before))
+            state.day_end_ms = state.days[-1].t_ms // DAY_MS * DAY_MS + DAY_MS
         if len(kept) > 0:
             sheet.resume(self._sums(before, first, int(self.values[0])))
             sheet.keep()
             self._whole_rows(kept)
         final = len(self.tick) - 1
         sheet.resume(self._row(final, before))
-        walker.mean = self._mean(final)
-        walker.t = walker.tick_ms = end
-        walker.level = int(self.r[-1])
-        walker._fresh_hold()
+        state.mean = self._mean(final)
+        state.t = state.tick_ms = end
+        state.level = int(self.r[-1])
+        state.fresh_hold()
 
     def _whole_rows(self, kept: Ints) -> None:
         """Writes the rows that lie inside the stretch from edge to edge."""
-        sheet = self.walker.sheet
+        sheet = self.state.sheet
         low = (int(kept[0]) - sheet.first_ms) // QUARTER_MS
         high = low + len(kept) - 1
         values = self.values[: len(kept)]
@@ -191,10 +200,10 @@ class _Leap:
         i = np.searchsorted(self.end_t, grid, side="left")
         self.entry = i
         start, tick = self.start[i], self.tick[i]
-        source = self.walker.source
-        curves = Curves(source.sample_t, source.sample_p, self.walker.sums, self.t[start], self.t[tick])
+        source = self.state.source
+        curves = Curves(source.sample_t, source.sample_p, self.sums, self.t[start], self.t[tick])
         energy = self.r[tick] - self.r[start]
-        done = booked(grid, self.t[start], self.t[tick - 1], self.t[tick], energy, self.walker.step_mwh, curves)
+        done = booked(grid, self.t[start], self.t[tick - 1], self.t[tick], energy, self.state.step_mwh, curves)
         return np.asarray(self.r[start] + done, np.int64)
 
     def _stored(self, grid: Ints, values: Ints) -> tuple[Ints, Ints, Ints]:
@@ -248,11 +257,11 @@ class _Leap:
         )
 
     def _anchor(self, i: int, before: RowSums) -> Anchor:
-        walker, at = self.walker, int(self.end_t[i])
-        certain = max(at, walker.settle_ms)
+        state, at = self.state, int(self.end_t[i])
+        certain = max(at, state.settle_ms)
         register = int(self.r[self.tick[i]])
         row = self._row(i, before)
-        return Anchor(at, certain, register, 0, walker.segment, 0, at, self._mean(i), row)
+        return Anchor(at, certain, register, 0, state.segment, 0, at, self._mean(i), row)
 
     def _mean(self, i: int) -> int:
         energy = int(self.r[self.tick[i]]) - int(self.r[self.start[i]])
@@ -260,7 +269,7 @@ class _Leap:
 
     def _day_firsts(self) -> Ints:
         """Entries whose tick is the first level of its UTC day."""
-        low = int(np.searchsorted(self.end_t, self.walker.day_end_ms, side="left"))
+        low = int(np.searchsorted(self.end_t, self.state.day_end_ms, side="left"))
         _, firsts = np.unique(self.end_t[low:] // DAY_MS, return_index=True)
         return np.asarray(low + firsts, np.int64)
 
@@ -278,8 +287,8 @@ class _Leap:
         long = np.nonzero(self.end_t - self.start_t > longest)[0]
         if not len(long):
             return none, none
-        source = self.walker.source
-        curves = Curves(source.sample_t, source.sample_p, self.walker.sums, self.start_t[long], self.end_t[long])
+        source = self.state.source
+        curves = Curves(source.sample_t, source.sample_p, self.sums, self.start_t[long], self.end_t[long])
         shaped, plain = long[curves.shapes], long[~curves.shapes]
         parts: list[tuple[Ints, Ints]] = []
         if self.facts.fine:

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from merilo.instants import QUARTER_MS
+from merilo.instants import HOUR_MS, QUARTER_MS
+from merilo.ledger import stretch, walker
 from merilo.ledger.booking import as_read
-from merilo.ledger.facts import RegisterFacts, at, ordered
+from merilo.ledger.facts import BURST_MAX_MS, RegisterFacts, at, ordered
 from merilo.ledger.records import Anchor, LedgerEvent, Walk
 from merilo.ledger.rows import BaseRows, RowSums
-from merilo.ledger.stretch import LeapingWalker
-from merilo.ledger.trace import Source, Trace, valid_polls
-from merilo.ledger.walker import Walker
+from merilo.ledger.shape import Power, SparePower
+from merilo.ledger.state import State
+from merilo.ledger.trace import Source, Trace, scaled, valid_polls
 
 _RANK = ("back_step", "spike", "zero_burst", "stuck", "overbooked")
 """Of two events at one instant the later one of this order stands, anything else before all of them."""
@@ -50,10 +51,14 @@ def walk(
     if start is None:
         return Walk(BaseRows.empty(), (), (), None)
     source = Source(trace, known, start.t_ms)
-    walker = LeapingWalker(source, until_ms, start) if vectorised else Walker(source, until_ms, start)
-    walker.run()
-    days = walker.days if anchor is not None else [start, *walker.days]
-    return Walk(walker.sheet.rows(), _distinct(walker.events), with_head(days, walker.head), walker.head)
+    power = SparePower if vectorised else Power
+    state = State(source, power(source.sample_t, source.sample_p), until_ms, start)
+    if vectorised:
+        stretch.run(state)
+    else:
+        walker.run(state)
+    days = state.days if anchor is not None else [start, *state.days]
+    return Walk(state.sheet.rows(), _distinct(state.events), with_head(days, state.head), state.head)
 
 
 def with_head(days: Iterable[Anchor], head: Anchor | None) -> tuple[Anchor, ...]:
@@ -75,6 +80,25 @@ def first_anchor(trace: Trace, facts: Sequence[RegisterFacts]) -> Anchor | None:
         read = as_read(at(facts, t)[0], 0, register, register)
         row = RowSums(start, register_mwh=read, has_register=True)
     return Anchor(t, t, register, 0, t, 0, t, None, row)
+
+
+def rebuilt_anchor(rows: BaseRows, start_ms: int) -> Anchor | None:
+    """An anchor made anew from the row that starts at this instant, for one that was lost; None = no register there.
+
+    The register at the row's start becomes the level, so that at most a step is shaped otherwise than before.
+    """
+    i = int(np.searchsorted(rows.start_ms, start_ms))
+    if i == len(rows) or rows.start_ms[i] != start_ms or not rows.has_register[i]:
+        return None
+    k = int(rows.held_k[i])
+    register, before, after = (int(column[i]) for column in (rows.register_mwh, rows.before_ms, rows.after_ms))
+    row = RowSums(start_ms, register_mwh=register, before_ms=before, after_ms=after, has_register=True)
+    mean: int | None = None
+    if i and int(rows.known_ms[i - 1] + rows.held_ms[i - 1]):
+        energy = int(rows.known_mwh[i - 1] + rows.held_mwh[i - 1])
+        mean = energy * HOUR_MS // int(rows.known_ms[i - 1] + rows.held_ms[i - 1])
+    level = scaled(register, k)
+    return Anchor(start_ms, start_ms + BURST_MAX_MS, level, 0, start_ms, k, start_ms, mean, row)
 
 
 def _distinct(events: Iterable[LedgerEvent]) -> tuple[LedgerEvent, ...]:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from merilo.ledger import Anchor, RegisterFacts, Trace, Walk, stretch, walk, walk_power
+from merilo.ledger import Anchor, RegisterFacts, Trace, Walk, stretch, walk, walk_power, walker
 from merilo.ledger.facts import ordered
+from merilo.ledger.shape import Power
+from merilo.ledger.state import State
 from merilo.ledger.trace import Source
-from merilo.ledger.walker import Walker
 from merilo.ledger.walks import first_anchor
 from unit.ledger.histories import History, Reading, history
 
@@ -23,15 +24,15 @@ SILENT = {("rollover", ""), ("stuck", "open"), ("stuck", "caught_up")}
 """Events that do not end a segment."""
 
 
-class EveryLevel(Walker):
-    """A walker that remembers every level it comes to."""
+class EveryLevel(State):
+    """A walk that remembers every level it comes to."""
 
-    def __init__(self, source: Source, until_ms: int, anchor: Anchor) -> None:
+    def __init__(self, source: Source, power: Power, until_ms: int, anchor: Anchor) -> None:
         self.levels: list[Anchor] = []
-        super().__init__(source, until_ms, anchor)
+        super().__init__(source, power, until_ms, anchor)
 
-    def _arrive(self, kept: bool = True) -> None:
-        super()._arrive(kept)
+    def arrive(self, kept: bool = True) -> None:
+        super().arrive(kept)
         if kept and not self.provisional:
             self.levels.append(self.anchor())
 
@@ -42,9 +43,10 @@ def levels(one: History, readings: list[Reading] | None = None) -> list[Anchor]:
     start = first_anchor(trace, facts)
     if start is None:
         return []
-    walker = EveryLevel(Source(trace, facts, start.t_ms), one.until_ms, start)
-    walker.run()
-    return [start, *walker.levels]
+    source = Source(trace, facts, start.t_ms)
+    state = EveryLevel(source, Power(source.sample_t, source.sample_p), one.until_ms, start)
+    walker.run(state)
+    return [start, *state.levels]
 
 
 def whole(one: History, vectorised: bool = False) -> Walk:

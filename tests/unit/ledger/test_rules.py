@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from merilo.ledger import BaseRows, LedgerEvent, RegisterFacts, Trace, Walk, daily_checks, walk, walk_power
+from merilo.ledger import (
+    BaseRows,
+    LedgerEvent,
+    RegisterFacts,
+    Trace,
+    Walk,
+    daily_checks,
+    rebuilt_anchor,
+    walk,
+    walk_power,
+)
 
 SECOND, MINUTE, QUARTER, HOUR, DAY = 1_000, 60_000, 900_000, 3_600_000, 86_400_000
 START = 19_676 * DAY
@@ -280,3 +292,32 @@ def test_daily_checks_warn_of_power_and_step_that_do_not_fit() -> None:
 
     assert good == ()
     assert [event.kind for event in bad] == ["register_power_mismatch", "step_mismatch"]
+
+
+def test_a_lost_anchor_is_rebuilt_from_a_row_with_its_register() -> None:
+    readings = steady(START, 240, 0, 10_000)
+    full = walked(readings)
+    anchor = rebuilt_anchor(full.rows, START + 2 * HOUR)
+    assert anchor is not None
+
+    part = walk(Trace.of(readings).since(anchor.t_ms), [FINE], START + 4 * HOUR, anchor)
+
+    assert part.rows.same(full.rows.slice(START + 2 * HOUR, START + 4 * HOUR))
+    assert rebuilt_anchor(full.rows, START + 5 * HOUR) is None
+
+
+@pytest.mark.parametrize("name", ["step_mwh", "max_power_mw", "poll_interval_ms", "rollover_mwh"])
+def test_facts_refuse_what_is_not_above_zero(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be above 0"):
+        replace(FINE, **{name: 0})
+
+
+def test_facts_begin_on_the_grid_and_a_walk_ends_on_it() -> None:
+    with pytest.raises(ValueError, match="whole quarter"):
+        RegisterFacts(step_mwh=1, max_power_mw=1, poll_interval_ms=1, valid_from_ms=1)
+    with pytest.raises(ValueError, match="whole quarter"):
+        walk(Trace.of([]), [FINE], 1)
+    with pytest.raises(ValueError, match="whole quarter"):
+        walk_power(Trace.of([]), [FINE], 1)
+    with pytest.raises(ValueError, match="at least one"):
+        walk(Trace.of([]), [], 0)
