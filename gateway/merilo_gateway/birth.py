@@ -32,7 +32,7 @@ def birth(
         model: The file.
         profiles: Device id → profile of the model.
         setups: Device id → what the device said, of polled ones.
-        channels: Device id → suffixes that it has spoken of, of MQTT sources.
+        channels: Device id → suffixes that it has spoken of: a strip has as many outlets as it gives values for.
         serials: Device id → model and serial as they say them, of MQTT sources.
         now_ms: Now [UTC ms].
         boot: Names the boot of the machine.
@@ -94,8 +94,8 @@ def _interval_s(model: GatewayModel, device: DeviceModel | MqttInModel) -> float
 
 def _offered(profile: Profile, heard: frozenset[str]) -> list[tuple[str, str]]:
     """Suffix and name of every value that the device can give, of those channels that it has."""
-    found = [(r.channel, r.quantity) for r in profile.registers if not r.hidden]
-    found += [(d.channel, d.quantity) for d in profile.derived]
+    found = [(r.channel, r.quantity) for r in profile.registers if not r.hidden and r.channel in ("", *heard)]
+    found += [(d.channel, d.quantity) for d in profile.derived if d.channel in ("", *heard)]
     if profile.mqtt is not None:
         found += [("", v.quantity) for v in profile.mqtt.values]
         for mapped in profile.mqtt.channels:

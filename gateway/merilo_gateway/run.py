@@ -88,6 +88,7 @@ class Gateway:
         self._boot = boot_id()
         self._notifier = Notifier(environment)
         self._setups: dict[str, Setup] = {}
+        self._spoken: set[str] = set()
         self._stopping = asyncio.Event()
         self._inbox: asyncio.Queue[Message] = asyncio.Queue(INBOX_MAX)
         self._flush = asyncio.Event()
@@ -216,6 +217,9 @@ class Gateway:
 
     def reading(self, reading: Reading) -> None:
         """One reading."""
+        if reading.device not in self._spoken:
+            self._spoken.add(reading.device)
+            self._publisher.changed()
         stepped = self._cycle.add(reading)
         if stepped is not None:
             self.event("clock_step", reading.device, {"back_s": stepped / 1000})
@@ -287,12 +291,19 @@ class Gateway:
 
     # Telling
 
+    def _channels(self) -> dict[str, frozenset[str]]:
+        """The channels that each polled device has given a value for."""
+        return {
+            name: frozenset(d.removeprefix(f"{name}-") for d in self._spoken if d.startswith(f"{name}-"))
+            for name in self._settings.models
+        }
+
     def _describe(self) -> Birth:
         return birth(
             self._settings.model,
             self._settings.models,
             self._setups,
-            {name: source.channels for name, source in self._sources.items()},
+            self._channels() | {name: source.channels for name, source in self._sources.items()},
             {name: source.texts for name, source in self._sources.items()},
             now_ms=self._timing.now_ms(),
             boot=self._boot,
