@@ -302,6 +302,19 @@ def test_a_fall_of_two_steps_is_the_register_s_own_grain() -> None:
     assert set(states(walked)) == {METERED}
 
 
+def test_a_register_that_dips_by_its_grain_is_named_once_in_each_hold() -> None:
+    dips = {5: -10, 7: -20, 8: -10, 14: -10}
+    polls: list[Poll] = [
+        (T0 + i * MINUTE, FIRST + (100 if i >= 10 else 0) * WH + dips.get(i, 0) * WH, None) for i in range(16)
+    ]
+
+    walked = both(polls, facts(), T0 + QUARTER)
+
+    assert named(walked) == [("back_step", "ignored")] * 2
+    assert [event.at_ms for event in walked.events] == [T0 + 5 * MINUTE, T0 + 14 * MINUTE]
+    assert 100 * WH <= known(walked) <= 110 * WH
+
+
 @pytest.mark.parametrize("polls_back", [3, 4], ids=["plausible way back", "jump back"])
 def test_one_stale_value_is_set_aside(polls_back: int) -> None:
     stale = R0 - (polls_back - 1) * 100 * WH
@@ -659,6 +672,9 @@ def test_a_register_in_another_power_of_ten_is_held_until_a_person_decides(expon
             assert (row.state, row.estimated_mwh, row.estimated_ms) == (ESTIMATED, 1_500 * WH, QUARTER)
         else:
             assert (row.state, row.estimated_mwh, row.estimated_ms) == (MISSING, 0, 0)
+    # The register is stored in the units in which it was read: 509 kWh, times ten to the exponent.
+    shown = rows(walked)[6].register_mwh
+    assert near(shown, 509 * KWH * 10.0**exponent, 2 * 10.0**exponent)
     # The pair of the change itself is unknown and filled like any other.
     assert (rows(walked)[3].known_mwh, rows(walked)[3].estimated_mwh) == (1_400 * WH, 100 * WH)
 

@@ -199,6 +199,19 @@ def test_an_hourly_register_with_ten_second_power_gives_metered_rows() -> None:
     assert sum(found) == 2 * KWH
 
 
+def test_a_hole_in_the_power_that_shapes_a_slow_register_bridges_the_rows_it_touches() -> None:
+    # 2 kW; nothing at all came between 01:20 and 01:50, which is longer than a metered gap of 22.5 minutes.
+    polls: list[Poll] = [
+        (T0 + i * MINUTE, i * 2 * KWH // 60 if i % 60 == 0 else None, 2 * KW) for i in range(181) if not 80 < i < 110
+    ]
+
+    walked = both(polls, facts(step_mwh=WH, poll_interval_ms=HOUR), T0 + 3 * HOUR)
+
+    assert [row.known_mwh for row in rows(walked)] == [500 * WH] * 12
+    assert states(walked)[:4] == states(walked)[8:] == [METERED] * 4
+    assert states(walked)[5:8] == [BRIDGED] * 3
+
+
 def test_an_hourly_register_is_never_metered_by_its_polling_alone() -> None:
     polls: list[Poll] = [(T0 + i * HOUR, i * 2 * KWH, None) for i in range(5)]
 

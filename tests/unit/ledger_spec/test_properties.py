@@ -319,6 +319,8 @@ def test_what_is_booked_and_the_bounds_of_what_is_not_enclose_the_truth(fault: s
         assert sure + sum(event.low_mwh or 0 for event in pairs) - grain <= true
         assert true <= sure + sum(event.high_mwh or 0 for event in pairs) + grain
         assert (len(one.events) > 0) is (fault != "outage")
+        if fault in ("reset", "swap_up", "swap_down", "identity", "restored"):
+            assert sum(event.estimated_mwh or 0 for event in pairs) == int(np.sum(one.rows.estimated_mwh))
 
 
 # -- nonsense -----------------------------------------------------------------------------------------------------
