@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -42,8 +42,10 @@ def _id_of(kind: str) -> AfterValidator:
 
 
 def _zone(text: str) -> str:
-    if text not in available_timezones():
-        raise ValueError(f"expected the name of a time zone as Europe/Sofia, found {text!r}")
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"expected the name of a time zone as Europe/Sofia, found {text!r}") from None
     return text
 
 
@@ -199,6 +201,12 @@ class MqttInModel(_DeviceModel):
     """Messages are thinned to this; the first one of each slot is taken."""
 
 
+class HttpModel(_Model):
+    """Where ``merilo up`` serves the page."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] = 8080
+
+
 class GatewayModel(_Model):
     """The whole file."""
 
@@ -211,8 +219,12 @@ class GatewayModel(_Model):
     uplink: Literal["plain", "metered"] = "plain"
     clock: Literal["auto", "trusted"] = "auto"
     """trusted: never wait for a time service; for machines whose clock is set by other means."""
-    broker: BrokerModel
+    broker: BrokerModel = BrokerModel(url=("mqtt://127.0.0.1:1883",))
     outbox: OutboxModel = OutboxModel()
+    name: str = ""
+    """With store and http what a site.yaml has besides: for ``merilo up``, passed over here."""
+    store: str = ""
+    http: HttpModel | None = None
     profiles: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Folders with profiles of your own."""
     buses: Annotated[tuple[BusModel, ...], Field(strict=False, max_length=32)] = ()

@@ -190,10 +190,9 @@ def test_a_full_disk_gives_up_the_reserve_and_goes_on(tmp_path: Path) -> None:
             box.append([value(n)], wall_ms=START + n * 1000)
         box.free(box.epoch, 0, 2999, START)
         filler = place / "filler"
-        with filler.open("wb") as file, contextlib.suppress(OSError):
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(65536))
-                file.flush()
         assert os.statvfs(place).f_bavail == 0, "the disk is not full: the fault was not there"
         assert (place / "o.ballast").exists()
 
