@@ -17,8 +17,6 @@ from merilo.ids import GatewayKey
 from merilo_cli.chain import Chain, write_secret
 
 PAGE_PORT = 8080
-OWN = ("store", "http", "name")
-"""Keys of site.yaml that gateway.yaml has not; ``broker`` may be left out there."""
 
 
 def up(
@@ -76,12 +74,12 @@ def read_site(file: Path) -> Mapping[str, Any]:
 
 
 def gateway_text(file: Path, broker_port: int, login: str, password: Path) -> str:
-    """site.yaml as the gateway reads it: every line stays where it was, so that its errors name the right one."""
+    """site.yaml with this machine's broker: every line stays where it was, so that errors name the right one."""
     kept: list[str] = []
     skipping = False
     for line in file.read_text(encoding="utf-8").splitlines():
         if line[:1] not in (" ", "\t", "#", "-", ""):
-            skipping = line.split(":")[0].strip() in (*OWN, "broker")
+            skipping = line.split(":")[0].strip() == "broker"
         kept.append("" if skipping else line)
     kept += [
         "broker:",
