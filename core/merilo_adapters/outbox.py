@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import secrets
 import sqlite3
-import struct
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -27,6 +25,19 @@ from merilo.errors import OutboxError
 from merilo.instants import DAY_MS
 from merilo.reading import Reading
 from merilo.wire import MESSAGE_MAX
+from merilo_adapters.outbox_file import (
+    PAGE_BYTES,
+    PAGES_MIN,
+    ROW,
+    DamageError,
+    connect,
+    is_damage,
+    is_full,
+    keep_ballast,
+    release_ballast,
+    salvage,
+    set_aside,
+)
 from merilo_adapters.outbox_rows import (
     NUMBER_MAX,
     ORDINAL_BITS,
@@ -54,12 +65,6 @@ SIZE_BYTES = 1 << 30
 """Default size limit: more than 30 days of 20 devices at 10 s."""
 GRACE_MS = 7 * DAY_MS
 """Default time that acknowledged rows stay as a reserve, where there is room."""
-PAGE_BYTES = 4096
-PAGES_MIN = 16
-WAL_PAGES = 200
-"""Checkpoint after so many pages: fewest bytes on flash (measured), and a small log."""
-BALLAST_BYTES = 4 << 20
-"""Given back when the disk is full: a full disk blocks even deleting."""
 ROOM_STEPS = 64
 """Tries to make room for one cycle."""
 EVICT_ROWS = 256
@@ -70,25 +75,6 @@ GAPS_MAX = 1000
 """Gap records that wait for delivery; when there are more, the two oldest become one."""
 
 _EPOCH = re.compile("[0-9a-f]{16}")
-_ROW = "c.id, c.span, c.epoch, c.boot, c.mono_ns, c.wall_ms, c.clock, c.schema, c.crc, c.body"
-_TABLES = """
-CREATE TABLE IF NOT EXISTS epochs (ordinal INTEGER PRIMARY KEY, epoch TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS cycles (id INTEGER PRIMARY KEY, span INTEGER NOT NULL, epoch TEXT NOT NULL,
-  boot TEXT NOT NULL, mono_ns INTEGER NOT NULL, wall_ms INTEGER NOT NULL, clock TEXT NOT NULL,
-  schema INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS waiting (id INTEGER PRIMARY KEY, held INTEGER NOT NULL DEFAULT 0,
-  level INTEGER NOT NULL DEFAULT 0, acked TEXT NOT NULL DEFAULT '');
-CREATE TABLE IF NOT EXISTS reserve (id INTEGER PRIMARY KEY, freed_ms INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS gaps (number INTEGER PRIMARY KEY, epoch TEXT NOT NULL, first INTEGER NOT NULL,
-  last INTEGER NOT NULL, reason TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS aside (id INTEGER PRIMARY KEY, body BLOB, reason TEXT NOT NULL);
-"""
-
-
-class DamageError(sqlite3.DatabaseError):
-    """The file contradicts itself where SQLite does not look."""
-
-    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 class Gap(NamedTuple):
@@ -151,7 +137,7 @@ class Outbox:
         try:
             self._open()
         except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
+            if not is_damage(error):
                 raise OutboxError(f"{self.path}: cannot be opened, {error}") from error
             self._rebuild(error)
         except OSError as error:
@@ -160,23 +146,9 @@ class Outbox:
     # Opening
 
     def _open(self) -> None:
-        if isinstance(self.path, Path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=5.0)
-        if isinstance(self.path, Path):
-            self.path.chmod(0o600)
-        for pragma in (
-            f"page_size={PAGE_BYTES}",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            f"wal_autocheckpoint={WAL_PAGES}",
-            f"journal_size_limit={WAL_PAGES * PAGE_BYTES}",
-            f"max_page_count={self._pages}",
-        ):
-            self._db.execute(f"PRAGMA {pragma}")
-        self._db.executescript(_TABLES)
+        self._db = connect(self.path, self._pages)
         self._begin_epoch()
-        self._keep_ballast()
+        keep_ballast(self.path)
 
     def _begin_epoch(self) -> None:
         """Goes on with the file's last epoch, or begins one where there is none or its last row is not to be trusted.
@@ -186,7 +158,7 @@ class Outbox:
         self._epochs: dict[int, str] = dict(self._db.execute("SELECT ordinal, epoch FROM epochs").fetchall())
         ordinal = max(self._epochs, default=0)
         epoch, following = self._epochs.get(ordinal, ""), 0
-        last = self._db.execute(f"SELECT {_ROW} FROM cycles c ORDER BY id DESC LIMIT 1").fetchone()  # noqa: S608
+        last = self._db.execute(f"SELECT {ROW} FROM cycles c ORDER BY id DESC LIMIT 1").fetchone()  # noqa: S608
         if last:
             try:
                 row = from_columns(last)
@@ -209,21 +181,6 @@ class Outbox:
             self._db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (row.ordinal, row.epoch))
             self.findings.append(f"name of epoch {row.epoch} repaired")
 
-    def _keep_ballast(self) -> None:
-        if not isinstance(self.path, Path):
-            return
-        ballast = self.path.with_name(self.path.name + ".ballast")
-        try:
-            if ballast.exists() and ballast.stat().st_size >= BALLAST_BYTES:
-                return
-            disk = os.statvfs(self.path.parent)
-            if disk.f_bavail * disk.f_frsize < 4 * BALLAST_BYTES:
-                return
-            with ballast.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, BALLAST_BYTES)
-        except OSError as error:
-            log.debug("no ballast file=%s reason=%s", ballast, error)
-
     def close(self) -> None:
         """Ends; the file can be opened again."""
         with self._lock:
@@ -236,7 +193,7 @@ class Outbox:
                 return work()
             except sqlite3.DatabaseError as error:
                 self._roll_back()
-                if _is_damage(error):
+                if is_damage(error):
                     self._rebuild(error)
                     return work()
                 # After an I/O error nothing about the connection's caches is certain: it is never retried as it is.
@@ -331,7 +288,7 @@ class Outbox:
                 self._insert(columns, held)
             except sqlite3.OperationalError as error:
                 self._roll_back()
-                if not _is_full(error):
+                if not is_full(error):
                     raise
                 if not self._make_room():
                     raise OutboxError(f"{self.path}: full, and nothing is left to give up") from error
@@ -364,7 +321,7 @@ class Outbox:
         order, beyond, key = ("DESC", "<", 1 << 62) if newest_first else ("ASC", ">", -1)
         while True:
             found = self._db.execute(
-                f"SELECT {_ROW}, w.acked FROM waiting w JOIN cycles c ON c.id = w.id"  # noqa: S608
+                f"SELECT {ROW}, w.acked FROM waiting w JOIN cycles c ON c.id = w.id"  # noqa: S608
                 f" WHERE w.held = 0 AND w.id {beyond} ? ORDER BY w.id {order} LIMIT 8",
                 (key,),
             ).fetchall()
@@ -462,7 +419,7 @@ class Outbox:
         try:
             self._db.executemany("INSERT OR REPLACE INTO reserve VALUES (?, ?)", [(key, now_ms) for key in done])
         except sqlite3.OperationalError as error:
-            if not _is_full(error):
+            if not is_full(error):
                 raise
             # No page is free for the reserve's own table: the rows are given up at once instead.
             self._roll_back()
@@ -473,7 +430,7 @@ class Outbox:
         return len(done)
 
     def _row(self, key: int) -> Row | None:
-        found = self._db.execute(f"SELECT {_ROW} FROM cycles c WHERE c.id = ?", (key,)).fetchone()  # noqa: S608
+        found = self._db.execute(f"SELECT {ROW} FROM cycles c WHERE c.id = ?", (key,)).fetchone()  # noqa: S608
         return None if found is None else self._checked(found)
 
     def resync(self, epoch: str = "", ranges: Sequence[tuple[int, int]] = (), *, since_ms: int | None = None) -> int:
@@ -569,7 +526,7 @@ class Outbox:
         count = 0
         while True:
             found = self._db.execute(
-                f"SELECT {_ROW} FROM waiting w JOIN cycles c ON c.id = w.id"  # noqa: S608  # constants
+                f"SELECT {ROW} FROM waiting w JOIN cycles c ON c.id = w.id"  # noqa: S608  # constants
                 f" WHERE w.held = 1 AND {where} ORDER BY w.id LIMIT 200",
                 (value,),
             ).fetchall()
@@ -591,7 +548,7 @@ class Outbox:
 
     def _make_room(self) -> bool:
         """Gives something up, in the order that costs least; False if there is nothing left."""
-        self._release_ballast()
+        release_ballast(self.path, self._db, self._pages)
         keys = [key for (key,) in self._db.execute("SELECT id FROM reserve ORDER BY id LIMIT ?", (EVICT_ROWS,))]
         if keys and self._transaction(lambda: self._forget(keys)):
             return True
@@ -603,18 +560,9 @@ class Outbox:
             return work()
         except sqlite3.OperationalError as error:
             self._roll_back()
-            if not _is_full(error):
+            if not is_full(error):
                 raise
             return False
-
-    def _release_ballast(self) -> None:
-        if isinstance(self.path, Path):
-            ballast = self.path.with_name(self.path.name + ".ballast")
-            pages = self._db.execute("PRAGMA page_count").fetchone()[0]
-            if pages < self._pages and ballast.exists():
-                log.warning("outbox disk is full, ballast released file=%s", self.path)
-                ballast.unlink(missing_ok=True)
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _transaction(self, work: Callable[[], int]) -> int:
         self._db.execute("BEGIN IMMEDIATE")
@@ -636,7 +584,7 @@ class Outbox:
         limit = newest.fetchone()[0] // 900_000
         rows: list[Row] = []
         oldest = self._db.execute(
-            f"SELECT {_ROW}, w.acked FROM waiting w JOIN cycles c ON c.id = w.id"  # noqa: S608
+            f"SELECT {ROW}, w.acked FROM waiting w JOIN cycles c ON c.id = w.id"  # noqa: S608
             " WHERE w.level < ? ORDER BY w.id LIMIT 1000",
             (level,),
         )
@@ -669,7 +617,7 @@ class Outbox:
         """Gives up the oldest rows that wait: the last resort."""
         newest = self._db.execute("SELECT max(id) FROM cycles").fetchone()[0]
         found = self._db.execute(
-            f"SELECT {_ROW}, w.acked FROM waiting w JOIN cycles c ON c.id = w.id"  # noqa: S608
+            f"SELECT {ROW}, w.acked FROM waiting w JOIN cycles c ON c.id = w.id"  # noqa: S608
             " WHERE w.id <> ? ORDER BY w.id LIMIT ?",
             (newest, DROP_ROWS),
         ).fetchall()
@@ -697,7 +645,7 @@ class Outbox:
         def work() -> int:
             before = now_ms - self._grace_ms
             found = self._db.execute("SELECT id FROM reserve WHERE freed_ms < ? LIMIT 5000", (before,)).fetchall()
-            self._keep_ballast()
+            keep_ballast(self.path)
             return self._transaction(lambda: self._forget([key for (key,) in found])) if found else 0
 
         return self._run(work)
@@ -769,8 +717,8 @@ class Outbox:
         except (AttributeError, sqlite3.Error) as closing:
             log.debug("damaged outbox could not be closed reason=%s", closing)
         try:
-            aside = _set_aside(self.path)
-            rows, states = _salvage(aside)
+            aside = set_aside(self.path)
+            rows, states = salvage(aside)
             self._open()
             self._take_over(rows, states)
         except (OSError, sqlite3.Error) as again:
@@ -814,84 +762,3 @@ def _ranges(text: object) -> list[tuple[int, int]]:
         return [(int(low), int(high)) for low, high in json.loads(text)] if isinstance(text, str) and text else []
     except (ValueError, TypeError):
         return []
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _is_full(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
-
-
-def _set_aside(path: Path) -> Path:
-    """Renames a file with its log; gives the new name."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
-        number += 1
-    path.rename(aside)
-    for suffix in ("-wal", "-shm"):
-        beside = path.with_name(path.name + suffix)
-        if beside.exists():
-            beside.rename(aside.with_name(aside.name + suffix))
-    return aside
-
-
-def _salvage(path: Path) -> tuple[list[Row], dict[int, tuple[str, int]]]:
-    """All rows of a damaged file whose checksum is right, and what was known about their state."""
-    states: dict[int, tuple[str, int]] = {}
-    rows: dict[int, Row] = {}
-    db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
-    try:
-        try:
-            db.execute("SELECT 1 FROM cycles, waiting, reserve LIMIT 1").fetchone()
-        except sqlite3.DatabaseError:
-            db.close()
-            _give_first_page(path)
-            db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
-        for columns in _readable(db, f"SELECT {_ROW} FROM cycles c"):  # noqa: S608
-            try:
-                row = from_columns(columns)
-            except OutboxError:
-                continue
-            rows[row.key] = row
-        for columns in _readable(db, "SELECT c.id, c.freed_ms FROM reserve c"):
-            states[int(str(columns[0]))] = ("reserve", int(str(columns[1])))
-        for columns in _readable(db, "SELECT c.id, c.level FROM waiting c"):
-            states[int(str(columns[0]))] = ("waiting", int(str(columns[1])))
-    finally:
-        db.close()
-    return [rows[key] for key in sorted(rows)], states
-
-
-def _give_first_page(path: Path) -> None:
-    """Replaces the first page of a file by that of an empty outbox: its tables begin on the same pages."""
-    model = path.with_name(path.name + ".model")
-    Outbox(model, size_bytes=PAGES_MIN * PAGE_BYTES).close()
-    head = bytearray(model.read_bytes()[:PAGE_BYTES])
-    for left in path.parent.glob(model.name + "*"):
-        left.unlink()
-    pages = path.stat().st_size // PAGE_BYTES
-    if not pages:
-        return
-    head[28:40] = struct.pack(">III", pages, 0, 0)  # size in pages, no free pages (SQLite file format, 1.3)
-    with path.open("r+b") as file:
-        file.write(head)
-
-
-def _readable(db: sqlite3.Connection, select: str) -> Iterator[Sequence[object]]:
-    """Rows of a damaged table by rising key; jumps over what cannot be read, in growing steps."""
-    key, step = -1, 1
-    for _ in range(10_000_000):
-        try:
-            for columns in db.execute(f"{select} WHERE c.id > ? ORDER BY c.id", (key,)):
-                if not isinstance(columns[0], int) or columns[0] <= key:
-                    raise sqlite3.DatabaseError("keys do not rise")
-                key, step = columns[0], 1
-                yield columns
-            return
-        except (sqlite3.DatabaseError, OverflowError):
-            key += step
-            step *= 2
-            if key >= 1 << 62:
-                return

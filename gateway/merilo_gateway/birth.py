@@ -10,7 +10,7 @@ from merilo.profiles.facts import ProfileFacts, facts
 from merilo.profiles.setup import Setup
 from merilo.quantities import QUANTITIES
 from merilo.wire import Birth, BirthDevice, BirthMeter, BirthQuantity
-from merilo_gateway.settings import DeviceModel, GatewayModel, MqttInModel, devices_of
+from merilo_gateway.gateway_file import DeviceModel, GatewayModel, MqttInModel, devices_of
 
 
 def birth(

@@ -15,9 +15,10 @@ from merilo.readplan import Block
 from merilo.registers import decode
 from merilo_adapters.yaml_file import did_you_mean
 from merilo_gateway.bus import ask, line_time
+from merilo_gateway.gateway_file import DeviceModel
 from merilo_gateway.modbus import ModbusLine
 from merilo_gateway.ports import told
-from merilo_gateway.settings import DeviceModel, Settings
+from merilo_gateway.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
