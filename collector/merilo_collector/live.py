@@ -17,7 +17,7 @@ from merilo.reading import Reading
 KEEP_MS = 3 * HOUR_MS
 """Late samples within this time correct their minute; older ones are the books' business alone."""
 
-POWERS = frozenset({"active_power_w", "active_power_l1_w", "active_power_l2_w", "active_power_l3_w"})
+POWERS = ("active_power_w", "active_power_l1_w", "active_power_l2_w", "active_power_l3_w")
 
 
 @dataclass(slots=True)
@@ -32,7 +32,8 @@ class Minute:
         """One more sample."""
         self.total += power_w
         self.count += 1
-        self.largest = max(self.largest, power_w)
+        if power_w > self.largest:
+            self.largest = power_w
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +50,28 @@ class LiveLane:
     """Collects samples by device and minute, and gives the rows of finished minutes."""
 
     def __init__(self) -> None:
-        self._minutes: dict[tuple[DeviceKey, str, int], Minute] = {}
+        self._minutes: dict[tuple[DeviceKey, int], dict[str, Minute]] = {}
         self._changed: dict[int, set[DeviceKey]] = {}
 
     def add(self, devices: Iterable[tuple[DeviceKey, Reading]], now_ms: int) -> None:
         """Takes the powers of these readings."""
+        oldest = now_ms - KEEP_MS
         for key, reading in devices:
-            if reading.at_ms < now_ms - KEEP_MS:
+            at_ms, values = reading.at_ms, reading.values
+            if at_ms < oldest:
                 continue
-            minute_ms = reading.at_ms // MINUTE_MS * MINUTE_MS
-            for name in POWERS & reading.values.keys():
-                self._minutes.setdefault((key, name, minute_ms), Minute()).add(reading.values[name])
+            minute_ms = at_ms // MINUTE_MS * MINUTE_MS
+            powers = self._minutes.get((key, minute_ms))
+            for name in POWERS:
+                power_w = values.get(name)
+                if power_w is None:
+                    continue
+                if powers is None:
+                    powers = self._minutes[key, minute_ms] = {}
+                if name not in powers:
+                    powers[name] = Minute()
+                powers[name].add(power_w)
+            if powers is not None:
                 self._changed.setdefault(minute_ms, set()).add(key)
 
     def rows(self, company: str, meters: Sequence[LiveMeter], now_ms: int) -> list[Point]:
@@ -84,7 +96,7 @@ class LiveLane:
     def _form(self, meter: LiveMeter, minute_ms: int) -> Mapping[str, float]:
         total, largest = 0.0, 0.0
         for factor, device, name in meter.terms:
-            minute = self._minutes.get((device, name, minute_ms))
+            minute = self._minutes.get((device, minute_ms), {}).get(name)
             if minute is None:
                 return {}
             total += factor * minute.total / minute.count
@@ -95,7 +107,7 @@ class LiveLane:
 
     def _forget(self, now_ms: int) -> None:
         oldest = now_ms - KEEP_MS
-        for key in [key for key in self._minutes if key[2] < oldest]:
+        for key in [key for key in self._minutes if key[1] < oldest]:
             del self._minutes[key]
         for minute_ms in [m for m, devices in self._changed.items() if m < oldest or not devices]:
             if self._changed[minute_ms] and minute_ms >= oldest:

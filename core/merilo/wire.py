@@ -10,6 +10,8 @@ import re
 import zlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
+from operator import le
 from typing import Literal, TypeVar
 
 import msgspec
@@ -108,6 +110,8 @@ class Readings(msgspec.Struct, frozen=True):
 
     def numbered(self) -> list[tuple[int, Reading]]:
         """The readings that can be taken, each with its number."""
+        if not self.rejected:
+            return list(enumerate(self.readings, self.first))
         gone = {number for number, _, _ in self.rejected}
         free = (n for n in range(self.first, self.last + 1) if n not in gone)
         return list(zip(free, self.readings, strict=True))
@@ -332,16 +336,44 @@ def _checked(reading: WireReading) -> Reading:
         raise PayloadError("schema", f"{reading.device}: at has no offset")
     if not reading.values:
         raise PayloadError("schema", f"{reading.device}: no values")
+    names, values = tuple(reading.values), tuple(reading.values.values())
+    try:
+        low, high = _limits(names)
+    except KeyError:
+        unknown = next(name for name in names if name not in QUANTITIES)
+        raise PayloadError("unknown_quantity", f"{reading.device}: {unknown[:60]!r}") from None
+    if not (all(map(le, low, values)) and all(map(le, values, high))):
+        raise _beyond(reading)
+    return _reading(reading.device, to_ms(reading.at), reading.values)
+
+
+@lru_cache(maxsize=4096)
+def _limits(names: tuple[str, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Smallest and largest true values of these quantities; a device always sends the same ones."""
+    found = [QUANTITIES[name] for name in names]
+    return tuple(quantity.low for quantity in found), tuple(quantity.high for quantity in found)
+
+
+def _beyond(reading: WireReading) -> PayloadError:
+    """Names the first value that cannot be true."""
     for name, value in reading.values.items():
-        quantity = QUANTITIES.get(name)
-        if quantity is None:
-            raise PayloadError("unknown_quantity", f"{reading.device}: {name[:60]!r}")
-        if not quantity.low <= value <= quantity.high:
+        low, high = QUANTITIES[name].low, QUANTITIES[name].high
+        if not low <= value <= high:
             reason = "out_of_range" if math.isfinite(value) else "not_finite"
-            raise PayloadError(
-                reason, f"{reading.device}: {name} = {value}, expected {quantity.low:g} to {quantity.high:g}"
-            )
-    return Reading(device=reading.device, at_ms=to_ms(reading.at), values=reading.values)
+            return PayloadError(reason, f"{reading.device}: {name} = {value}, expected {low:g} to {high:g}")
+    raise AssertionError("every value lies within its limits")
+
+
+_set = object.__setattr__
+
+
+def _reading(device: str, at_ms: int, values: dict[str, float]) -> Reading:
+    """A reading of what was checked just before: more strictly than Reading does, and once is enough."""
+    found = object.__new__(Reading)
+    _set(found, "device", device)
+    _set(found, "at_ms", at_ms)
+    _set(found, "values", values)
+    return found
 
 
 def to_payload(message: Ack | State | Birth | Health | GatewayEvent | Resync) -> bytes:

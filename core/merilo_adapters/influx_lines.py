@@ -2,6 +2,8 @@
 
 Every number is written as the shortest decimal that gives the same float again, so that it always has a decimal
 point or an exponent: without one of them it would still be a float here, and an integer to a careless reader.
+Points of numbers alone, which is what readings are, go through msgspec's JSON: its names and numbers are line
+protocol but for the punctuation, and a tenth of the time.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import compress
 
+import msgspec
 import numpy as np
 
 from merilo.frame import Frame
@@ -23,6 +26,7 @@ BYTES_MAX = 1_300_000
 
 _TAG_ESCAPES = str.maketrans({",": "\\,", "=": "\\=", " ": "\\ "})
 _TEXT_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"'})
+_json = msgspec.json.Encoder().encode
 
 
 def series_key(measurement: Measurement, tags: Sequence[str]) -> str:
@@ -39,25 +43,25 @@ def _template(measurement: str, names: tuple[str, ...]) -> tuple[str, tuple[int,
     return ",".join(parts), tuple(i for i, name in enumerate(names) if name in texts)
 
 
-def _fields(measurement: str, fields: Mapping[str, float | str]) -> str:
+def _fields(measurement: str, fields: Mapping[str, float | str]) -> bytes:
     template, texts = _template(measurement, tuple(fields))
-    if not texts:
-        return template % tuple(fields.values())
+    if not texts:  # {"a":1.0,"b":2.0}; names of fields hold letters, digits and underscores only
+        return _json(fields)[2:-1].replace(b',"', b",").replace(b'":', b"=")
     values = list(fields.values())
     for position in texts:
         values[position] = str(values[position]).translate(_TEXT_ESCAPES)
-    return template % tuple(values)
+    return (template % tuple(values)).encode()
 
 
 def point_lines(measurement: Measurement, points: Sequence[Point]) -> list[bytes]:
     """One line per point, instants in milliseconds; the points are clean (`merilo_adapters.points.clean_points`)."""
-    keys: dict[tuple[str, ...], str] = {}
+    keys: dict[tuple[str, ...], bytes] = {}
     lines = []
     for tags, at_ms, fields in points:
         key = keys.get(tags)
         if key is None:
-            key = keys[tags] = series_key(measurement, tags)
-        lines.append(f"{key} {_fields(measurement.name, fields)} {at_ms}".encode())
+            key = keys[tags] = series_key(measurement, tags).encode()
+        lines.append(b"%b %b %d" % (key, _fields(measurement.name, fields), at_ms))
     return lines
 
 
