@@ -17,7 +17,7 @@ from merilo.ids import DeviceKey, GatewayKey, RegisterKey
 from merilo.instants import DAY_MS, SECOND_MS, floor_ms, to_text
 from merilo.ports import Point, SeriesStore
 from merilo.reading import Reading
-from merilo_adapters.registry import Registry
+from merilo_adapters.registry import ALL, Registry
 from merilo_adapters.registry.work import DeadLetter, Work, WorkBatch
 from merilo_collector.checksum import row_hash
 from merilo_collector.days import local_day
@@ -71,7 +71,7 @@ class Outcome:
 
 
 class Steps:
-    """Called between the steps of a batch; the fault suite kills the process there."""
+    """Called between the steps of a batch that brought readings; the fault suite kills the process there."""
 
     def reached(self, step: str) -> None:
         """One of raw_written, work_committed, acknowledged."""
@@ -102,6 +102,7 @@ class Ingest:
         self._devices: set[DeviceKey] = set()
         self._zones: dict[tuple[str, str], str] = {}
         self._received: dict[tuple[GatewayKey, str], Ranges] = {}
+        self._names: dict[tuple[GatewayKey, str], tuple[DeviceKey, RegisterKey, str]] = {}
 
     def handle(self, batch: Sequence[Delivery], now_ms: int) -> Outcome:
         """Takes one batch. Afterwards everything in ``acks`` is durable in store and work table."""
@@ -127,19 +128,22 @@ class Ingest:
                 written.extend(messages)
             except (StoreUnavailableError, StoreRefusedError) as error:
                 failed[company] = str(error)
-        self._steps.reached("raw_written")
+        if written:
+            self._steps.reached("raw_written")
         for message in written:
             self._note(message, work, now_ms)
         self._work.commit(work)
-        self._steps.reached("work_committed")
+        if written:
+            self._steps.reached("work_committed")
         for message in written:
             done.append(message.delivery)
             self._on_readings(message.gateway, [reading for _, reading in message.readings])
         return Outcome([message.ack() for message in written], done, failed)
 
-    def acknowledged(self) -> None:
-        """Called when acknowledgements have left."""
-        self._steps.reached("acknowledged")
+    def acknowledged(self, outcome: Outcome) -> None:
+        """Called when the acknowledgements of a batch have left."""
+        if outcome.acks:
+            self._steps.reached("acknowledged")
 
     def _refresh(self) -> None:
         version = self._registry.version()
@@ -153,6 +157,7 @@ class Ingest:
         }
         self._devices = {d.key for c in companies for d in self._registry.devices(c.id)}
         self._zones = {(s.company, s.id): s.zone for s in self._registry.sites()}
+        self._names.clear()
         self._version = version
 
     def _sort(
@@ -187,19 +192,23 @@ class Ingest:
         """Writes what can be taken of these messages; what the receiver or the store refuses moves to ``rejected``."""
         points: list[Point] = []
         owner: list[tuple[Taken, int]] = []
+        late_max_ms = self._late_max_ms.get(company)
+        earliest_ms = 0 if late_max_ms is None else now_ms - late_max_ms
+        latest_ms = now_ms + FUTURE_MAX_MS
         for taken in messages:
             refused = {key.device for key in self._new_devices(taken, now_ms)}
             good: list[tuple[int, Reading]] = []
-            for number, reading in taken.readings:
-                reason, detail = self._untimely(company, reading, now_ms)
+            for pair in taken.readings:
+                number, reading = pair
                 if reading.device in refused:
-                    reason, detail = "too_many_devices", f"{reading.device}: this gateway brings too many new devices"
-                if reason:
-                    self._reject(taken, number, reason, detail, work, now_ms)
-                    continue
-                good.append((number, reading))
-                points.append(Point((*taken.gateway, reading.device), reading.at_ms, reading.values))
-                owner.append((taken, number))
+                    detail = f"{reading.device}: this gateway brings too many new devices"
+                    self._reject(taken, number, "too_many_devices", detail, work, now_ms)
+                elif not earliest_ms <= reading.at_ms <= latest_ms:
+                    self._reject(taken, number, *_untimely(reading, now_ms, late_max_ms), work, now_ms)
+                else:
+                    good.append(pair)
+                    points.append(Point((*taken.gateway, reading.device), reading.at_ms, reading.values))
+                    owner.append((taken, number))
             taken.readings = good
         for position, reason in self._store_of(company).write(company, "readings", points):
             taken, number = owner[position]
@@ -208,20 +217,13 @@ class Ingest:
 
     def _new_devices(self, taken: Taken, now_ms: int) -> list[DeviceKey]:
         """Enters devices never seen before; gives those that are refused."""
-        new = {DeviceKey(*taken.gateway, r.device) for _, r in taken.readings} - self._devices
+        names = {r.device for _, r in taken.readings}
+        new = {DeviceKey(*taken.gateway, name) for name in names} - self._devices
         if not new:
             return []
         refused = self._registry.see_devices(sorted(new), now_ms, DEVICES_PER_GATEWAY_MAX)
         self._devices |= new - set(refused)
         return refused
-
-    def _untimely(self, company: str, reading: Reading, now_ms: int) -> tuple[str, str]:
-        if reading.at_ms > now_ms + FUTURE_MAX_MS:
-            return "future", f"{reading.device}: {to_text(reading.at_ms)} is more than 300 s ahead of {to_text(now_ms)}"
-        late_max_ms = self._late_max_ms.get(company)
-        if late_max_ms is not None and reading.at_ms < now_ms - late_max_ms:
-            return "too_late", f"{reading.device}: {to_text(reading.at_ms)} is older than {late_max_ms // DAY_MS} days"
-        return "", ""
 
     def _reject(self, taken: Taken, number: int, reason: str, detail: str, work: WorkBatch, now_ms: int) -> None:
         taken.rejected.append(wire.Rejection(number, reason))
@@ -236,19 +238,36 @@ class Ingest:
         work.received.append((taken.gateway, taken.epoch, taken.first, taken.last))
         seen = self._seen(taken.gateway, taken.epoch)
         zone = self._zones[taken.gateway.company, taken.gateway.site]
+        late_ms = now_ms - LATE_AFTER_MS
         for number, reading in taken.readings:
-            key = DeviceKey(*taken.gateway, reading.device)
-            work.touch(RegisterKey(*key, "*"), reading.at_ms, reading.at_ms)
-            day_ms = floor_ms(reading.at_ms, DAY_MS)
-            scope = f"{'/'.join(key)}/{local_day(reading.at_ms, zone)}"
+            key, whole, prefix = self._named(taken.gateway, reading.device)
+            at_ms = reading.at_ms
+            work.touch(whole, at_ms, at_ms)
+            scope = prefix + local_day(at_ms, zone)
             if number in seen:
                 work.count(scope, "duplicate", 1)
                 continue
-            work.add_sum(key, day_ms, 1, row_hash(reading.at_ms, reading.values))
+            work.add_sum(key, floor_ms(at_ms, DAY_MS), 1, row_hash(at_ms, reading.values))
             work.count(scope, "received", 1)
-            if reading.at_ms < now_ms - LATE_AFTER_MS:
+            if at_ms < late_ms:
                 work.count(scope, "late", 1)
         seen.add(taken.first, taken.last)
+
+    def _named(self, gateway: GatewayKey, device: str) -> tuple[DeviceKey, RegisterKey, str]:
+        """The device's key, the key of all of its registers, and how the names of its counters begin."""
+        found = self._names.get((gateway, device))
+        if found is None:
+            key = DeviceKey(*gateway, device)
+            found = self._names[gateway, device] = (key, RegisterKey(*key, ALL), "/".join(key) + "/")
+        return found
+
+
+def _untimely(reading: Reading, now_ms: int, late_max_ms: int | None) -> tuple[str, str]:
+    """Why a reading whose instant is not taken is not: reason and detail."""
+    if reading.at_ms > now_ms + FUTURE_MAX_MS:
+        return "future", f"{reading.device}: {to_text(reading.at_ms)} is more than 300 s ahead of {to_text(now_ms)}"
+    days = (late_max_ms or 0) // DAY_MS
+    return "too_late", f"{reading.device}: {to_text(reading.at_ms)} is older than {days} days"
 
 
 def _dead(delivery: Delivery, reason: str, detail: str, now_ms: int) -> DeadLetter:

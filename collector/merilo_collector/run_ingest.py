@@ -98,7 +98,7 @@ class IngestLoop:
         outcome = self._ingest.handle(batch, now_ms)
         for topic, payload in outcome.acks:
             self._intake.publish(topic, payload)
-        self._ingest.acknowledged()
+        self._ingest.acknowledged(outcome)
         self._intake.release([delivery.receipt for delivery in outcome.done])
         done = {id(delivery) for delivery in outcome.done}
         self._hold([delivery for delivery in batch if id(delivery) not in done], outcome.failed)

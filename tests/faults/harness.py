@@ -1,0 +1,388 @@
+"""One company on the real programs, and the hands that kill them.
+
+Every program is a process of its own on an accelerated clock; what was killed is started again at once, with jitter.
+Kills are counted per process and per named gap; a gap counts only where the program itself left the mark file from
+within the gap.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from faults.nursery import Child, Nursery
+from merilo.ids import GatewayKey
+from merilo.instants import DAY_MS, HOUR_MS, MINUTE_MS, floor_ms
+from merilo.reading import Reading
+from merilo.site import Company, Site
+from merilo_adapters.clock import Clock
+from merilo_adapters.installation import Installation
+from merilo_adapters.mosquitto_files import new_password, password_hash, write_files
+from merilo_adapters.outbox import Outbox
+from merilo_adapters.registry import Registry
+from merilo_cli.broker import broker_program
+from merilo_cli.chain import Chain, write_secret
+from merilo_cli.demo import gateway_file
+from merilo_simulators.counters import Spike, Stuck, ZeroBurst
+from merilo_simulators.history import site_history
+from merilo_simulators.site import example_site
+from real import InfluxServer, Server, free_port
+
+COMPANY, SITE, GATEWAY = "example", "burgas", "gw1"
+KEY = GatewayKey(COMPANY, SITE, GATEWAY)
+ZONE = "Europe/Sofia"
+TOPIC = "netio/pdu1"
+HISTORY_S = 300
+INGEST_GAPS = ("raw_written", "work_committed", "acknowledged")
+BOOKS_GAPS = ("rows_stored", "meters_stored", "checkpoints_stored")
+GAPS = (*INGEST_GAPS, *BOOKS_GAPS)
+RATE = 120.0
+"""Shown seconds a real second: an hour is half a minute."""
+JITTER_S = (0.02, 0.12)
+"""Before a killed program is started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """How one start of a program is to end."""
+
+    seconds: float
+    """Killed after so long at the latest."""
+    gap: str = ""
+    """Killed by itself in this gap, if it gets there in time."""
+    number: int = 1
+    """The how many-th time it gets there."""
+
+
+@dataclass
+class Kills:
+    """What was killed, and how."""
+
+    of: Counter[str] = field(default_factory=Counter)
+    """By process, those in gaps included."""
+    gaps: Counter[str] = field(default_factory=Counter)
+    itself: list[str] = field(default_factory=list)
+    """Programs that ended although nobody killed them: name and end of the log."""
+
+    def text(self) -> str:
+        """One line for people."""
+        processes = " ".join(f"{name}={count}" for name, count in sorted(self.of.items()))
+        gaps = " ".join(f"{name}={self.gaps[name]}" for name in GAPS if name in self.gaps)
+        return f"kills {processes} | gaps {gaps} | ended by themselves {len(self.itself)}"
+
+
+class Plant:
+    """One installation in a folder.
+
+    Args:
+        folder: Empty.
+        nursery: Starts the programs.
+        store: Series store address; empty: SQLite in the folder.
+        token: The store's token, for InfluxDB 2.
+        days: Days of history that wait in the gateway's outbox.
+        faults: Whether devices' counters misbehave in the history.
+        backlog_rate: Readings of the backlog that the gateway sends a second; 0: as many as it can.
+        weak: Programs that run a deliberately weak build, by name.
+        rate: Of the clock.
+        interval_s: Between two polls, shown time.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        nursery: Nursery,
+        *,
+        store: str = "",
+        token: str = "",
+        days: int = 3,
+        faults: bool = True,
+        weak: Mapping[str, str] | None = None,
+        rate: float = RATE,
+        interval_s: int = 60,
+        backlog_rate: int = 0,
+        seed: int = 1,
+    ) -> None:
+        self.folder, self.nursery, self.seed, self.token = folder, nursery, seed, token
+        self.weak = dict(weak or {})
+        real_ms = int(time.time() * 1000)
+        # Ten minutes before local midnight of two days ago: local and UTC midnights pass while it runs.
+        self.start_ms = floor_ms(real_ms, DAY_MS) - DAY_MS - 2 * HOUR_MS - 10 * MINUTE_MS
+        self.clock = Clock(start_ms=self.start_ms, real_start_ms=real_ms, rate=rate)
+        self.chain = Chain(folder, lambda text: None, clock=self.clock.to_text(), store=store)
+        self.chain.supervisor.programs.clear()
+        self.environment = {"MERILO_DATA": str(folder), "MERILO_CLOCK": self.clock.to_text(), "MERILO_STORE": store}
+        if token:
+            self.environment["MERILO_STORE_TOKEN"] = token
+        self.marks = folder / "marks"
+        self.marks.mkdir()
+        self.logs = folder / "log"
+        self.running: dict[str, Child] = {}
+        self.broker: Server | None = None
+        self._interval_s = interval_s
+        self._set_up(days, faults, backlog_rate)
+
+    # Setting up
+
+    def _set_up(self, days: int, faults: bool, backlog_rate: int) -> None:
+        registry = self.registry()
+        registry.add_company(Company(id=COMPANY, name="Example Ltd", raw_days=90, created_ms=self.start_ms))
+        registry.add_site(
+            Site(company=COMPANY, id=SITE, name="Burgas", zone=ZONE, country="BG", currency="EUR"), self.start_ms
+        )
+        login, password = self.chain.login(KEY)
+        files = write_files(self.folder / "broker", self.folder, registry.logins())
+        write_secret(self.folder / "collector.secret", files.collector_password)
+        secret = new_password()
+        write_secret(self.folder / "site.password", secret)
+        with files.access.open("a") as sink:
+            sink.write(f"\nuser site\ntopic readwrite {TOPIC}\n")
+        with files.passwords.open("a") as sink:
+            sink.write(f"site:{password_hash(secret)}\n")
+        self.chain.broker_port = free_port()
+        program, _ = broker_program(self.folder / "broker", self.chain.broker_port, files.passwords, files.access)
+        self.broker = Server(
+            list(program.argv), self.folder / "broker", self.chain.broker_port, self._broker_ready, stop_signal=15
+        )
+        self.broker.start()
+        self.environment |= {
+            "MERILO_BROKER": f"mqtt://127.0.0.1:{self.chain.broker_port}",
+            "MERILO_BROKER_LOGIN": "collector",
+            "MERILO_BROKER_PASSWORD_FILE": str(self.folder / "collector.secret"),
+        }
+        ready = self._devices(secret)
+        split = {m["device"] for m in ready["measures"] if m["phase"]}
+        self.measures = {m["meter"]: m["circuit"] for m in ready["measures"] if m["phase"] or m["device"] not in split}
+        """Meter to circuit. A device whose file names meters for its phases has none for its total."""
+        file = gateway_file(self.chain, ready, login, password, backlog_rate)
+        file.write_text(file.read_text().replace("interval: 10s", f"interval: {self._interval_s}s"))
+        self.first_ms = floor_ms(self.start_ms, DAY_MS) - days * DAY_MS + HOUR_MS
+        if days:
+            self._fill(faults)
+        registry.close()
+
+    def _broker_ready(self) -> bool:
+        import socket
+
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex(("127.0.0.1", self.chain.broker_port)) == 0
+
+    def _devices(self, secret: str) -> dict[str, list[dict[str, str]]]:
+        ready = self.folder / "devices.json"
+        arguments = [
+            "simulators", "run", "--seed", str(self.seed), "--ready", str(ready),
+            "--mqtt-host", "127.0.0.1", "--mqtt-port", str(self.chain.broker_port), "--mqtt-topic", TOPIC,
+            "--mqtt-user", "site", "--mqtt-interval-s", str(self._interval_s),
+        ]  # fmt: skip
+        environment = self.environment | {"MERILO_SIMULATORS_MQTT_PASSWORD": secret}
+        self.running["devices"] = self.nursery.start(arguments, environment, self.logs / "devices.log")
+        assert wait_for(ready.exists, 40), (self.logs / "devices.log").read_text()[-2000:]
+        found: dict[str, list[dict[str, str]]] = json.loads(ready.read_text())
+        return found
+
+    def _fill(self, faults: bool) -> None:
+        """Leaves the past in the outbox, as an outage of that length would have; some counters misbehave in it."""
+        site = example_site(self.seed)
+        middle = self.first_ms + DAY_MS
+        if faults:
+            site.meter("office").faults.add(
+                Spike(from_ms=middle + 2 * HOUR_MS, until_ms=middle + 2 * HOUR_MS + 20 * MINUTE_MS, wh=10_000_000),
+                ZeroBurst(from_ms=middle + 5 * HOUR_MS, until_ms=middle + 5 * HOUR_MS + 30 * MINUTE_MS),
+            )
+            site.meter("cooling").faults.add(
+                Stuck(from_ms=middle + 3 * HOUR_MS, until_ms=middle + 9 * HOUR_MS),
+            )
+        (self.folder / "gateway").mkdir()
+        box = Outbox(self.folder / "gateway" / "outbox.sqlite")
+        cycles: dict[int, list[Reading]] = {}
+        end_ms = floor_ms(self.start_ms, HISTORY_S * 1000)
+        for device, at_ms, values in site_history(site, self.first_ms, end_ms, HISTORY_S * 1000):
+            cycles.setdefault(at_ms, []).append(Reading(device=device, at_ms=at_ms, values=values))
+        box.append_all(sorted(cycles.items()))
+        box.close()
+
+    def registry(self) -> Registry:
+        """The registry, opened anew."""
+        return Registry.open(self.chain.registry_url, actor="test")
+
+    def installation(self) -> Installation:
+        """Where everything is."""
+        return Installation(data=self.folder, store=self.chain.store, store_token=self.token)  # type: ignore[arg-type]
+
+    # Running
+
+    def start(self, name: str, life: Life | None = None) -> tuple[Child, Path | None]:
+        """Starts gateway, collector or books; with a gap to die in, also the file that will say so."""
+        arguments = {
+            "gateway": [
+                "gateway",
+                "run",
+                "-c",
+                str(self.folder / "gateway.yaml"),
+                "--data",
+                str(self.folder / "gateway"),
+            ],
+            "collector": ["collector", "run"],
+            "books": ["books", "run"],
+            "api": ["api", "run", "--port", str(self.chain.page_port)],
+        }[name]
+        environment, mark = dict(self.environment), None
+        if life is not None and life.gap:
+            mark = self.marks / f"{name}-{time.monotonic_ns()}"
+            environment["MERILO_CRASH"] = f"{life.gap}:{life.number}:{mark}"
+        child = self.nursery.start(arguments, environment, self.logs / f"{name}.log", self.weak.get(name, ""))
+        return child, mark
+
+    def start_all(self, *names: str) -> None:
+        """Starts these programs without any plan to kill them."""
+        for name in names or ("collector", "books", "gateway"):
+            self.running[name] = self.start(name)[0]
+
+    def stop(self, *names: str) -> None:
+        """Ends programs the clean way."""
+        for name in names:
+            child = self.running.pop(name, None)
+            if child is not None:
+                child.stop()
+                child.close()
+
+    def close(self) -> None:
+        """Ends everything."""
+        for child in self.running.values():
+            child.kill()
+            child.close()
+        self.running.clear()
+        if self.broker is not None:
+            self.broker.kill()
+
+    def now_ms(self) -> int:
+        """The shown instant."""
+        return self.clock.now_ms()
+
+    def log(self, name: str) -> str:
+        """What a program logged."""
+        path = self.logs / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    # Looking in, without disturbing
+
+    def waiting_rows(self) -> int:
+        """Cycles that the gateway has not got acknowledged."""
+        path = self.folder / "gateway" / "outbox.sqlite"
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5) as db:
+            found = int(db.execute("SELECT count(*) FROM waiting").fetchone()[0])
+        db.close()
+        return found
+
+    def outbox_copy(self) -> Outbox:
+        """A copy of what the gateway has counted durable. The gateway must have ended."""
+        target = self.folder / "copy"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        for part in (self.folder / "gateway").glob("outbox.sqlite*"):
+            if not part.name.endswith("ballast"):
+                shutil.copy(part, target / part.name)
+        return Outbox(target / "outbox.sqlite")
+
+
+Plan = Callable[[random.Random, Kills], Life]
+
+
+def any_moment(short_s: tuple[float, float], long_s: tuple[float, float], long_share: float = 0.25) -> Plan:
+    """Killed at any moment: mostly soon, sometimes late enough that the whole chain gets something done."""
+
+    def plan(chance: random.Random, kills: Kills) -> Life:
+        return Life(chance.uniform(*(long_s if chance.random() < long_share else short_s)))
+
+    return plan
+
+
+def gap_or(other: Plan, gaps: Sequence[str], patience_s: float, most: int = 3) -> Plan:
+    """Every other life ends in the gap that was hit least, if the program gets there in time."""
+
+    def plan(chance: random.Random, kills: Kills) -> Life:
+        if chance.random() < 0.5:
+            return other(chance, kills)
+        gap = min(gaps, key=lambda name: (kills.gaps[name], chance.random()))
+        return Life(patience_s, gap, chance.randint(1, most))
+
+    return plan
+
+
+class Killer:
+    """Lets every program live and die by its plan, each in a thread of its own, until told to stop."""
+
+    def __init__(self, plant: Plant, plans: Mapping[str, Plan], seed: int, store: InfluxServer | None = None) -> None:
+        self._plant, self._plans, self._seed, self._store = plant, plans, seed, store
+        self.kills = Kills()
+        self._stop = threading.Event()
+        self._errors: list[BaseException] = []
+
+    def run(self, enough: Callable[[Kills], bool], seconds: float) -> Kills:
+        """Kills until it is enough or the time is over; afterwards broker and store run and the programs do not."""
+        threads = [threading.Thread(target=self._guarded, args=(name,), name=name) for name in self._plans]
+        for thread in threads:
+            thread.start()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not enough(self.kills) and not self._errors:
+            time.sleep(0.1)
+        self._stop.set()
+        for thread in threads:
+            thread.join(60)
+        if self._errors:
+            raise self._errors[0]
+        return self.kills
+
+    def _guarded(self, name: str) -> None:
+        chance = random.Random(f"{self._seed}/{name}")
+        try:
+            if name in ("broker", "store"):
+                self._server(name, chance)
+            else:
+                self._program(name, chance)
+        except BaseException as error:  # raised again by run()
+            self._errors.append(error)
+
+    def _server(self, name: str, chance: random.Random) -> None:
+        server = self._plant.broker if name == "broker" else self._store
+        assert server is not None
+        while not self._stop.wait(self._plans[name](chance, self.kills).seconds):
+            server.kill()
+            self.kills.of[name] += 1
+            time.sleep(chance.uniform(*JITTER_S))
+            server.start()
+
+    def _program(self, name: str, chance: random.Random) -> None:
+        while not self._stop.is_set():
+            life = self._plans[name](chance, self.kills)
+            child, mark = self._plant.start(name, life)
+            end = time.monotonic() + life.seconds
+            while time.monotonic() < end and not self._stop.is_set() and not child.wait(0.05):
+                pass
+            if child.kill():
+                self.kills.of[name] += 1
+            elif mark is not None and mark.exists():
+                self.kills.of[name] += 1
+                self.kills.gaps[life.gap] += 1
+            else:
+                self.kills.itself.append(f"{name}: {self._plant.log(name)[-1500:]}")
+            child.close()
+            time.sleep(chance.uniform(*JITTER_S))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, every_s: float = 0.1) -> bool:
+    """Waits until something is true; says whether it became so."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(every_s)
+    return condition()
