@@ -11,7 +11,7 @@ from pathlib import Path
 MERILO = [sys.executable, "-m", "merilo_cli.main"]
 
 
-def test_demo_check_loses_nothing_and_agrees_with_the_truth(tmp_path: Path):
+def test_demo_check_loses_nothing_and_agrees_with_the_truth(tmp_path: Path) -> None:
     environment = {**os.environ, "MERILO_DATA": str(tmp_path)}
 
     run = subprocess.run(

@@ -30,7 +30,7 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["first-meter"])
-def test_both_languages_have_the_same_steps_and_the_same_commands(name: str):
+def test_both_languages_have_the_same_steps_and_the_same_commands(name: str) -> None:
     english = (DOCS / f"{name}.md").read_text(encoding="utf-8")
     bulgarian = (DOCS / f"{name}.bg.md").read_text(encoding="utf-8")
 
@@ -42,7 +42,7 @@ def test_both_languages_have_the_same_steps_and_the_same_commands(name: str):
         assert blocks(english, language) == blocks(bulgarian, language)
 
 
-def test_the_readme_shows_both_commands_and_the_same_file_as_the_guide():
+def test_the_readme_shows_both_commands_and_the_same_file_as_the_guide() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
 
     commands = "\n".join(blocks(readme, "sh"))
@@ -53,7 +53,7 @@ def test_the_readme_shows_both_commands_and_the_same_file_as_the_guide():
 
 
 @pytest.mark.parametrize("page", [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "firmware_config" / "README.md"])
-def test_every_link_to_a_file_leads_somewhere(page: Path):
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
 
     assert [link for link in links if not (page.parent / link).exists()] == []
@@ -74,7 +74,7 @@ def meter(tmp_path: Path) -> Iterator[Path]:
         process.send_signal(signal.SIGTERM)
 
 
-def test_the_first_meter_guide_leads_from_a_serial_line_to_numbers_on_the_page(tmp_path: Path, meter: Path):
+def test_the_first_meter_guide_leads_from_a_serial_line_to_numbers_on_the_page(tmp_path: Path, meter: Path) -> None:
     guide = (DOCS / "first-meter.md").read_text(encoding="utf-8")
     commands = [line for block in blocks(guide, "sh") for line in block.splitlines()]
     page_port = free_port()

@@ -10,7 +10,7 @@ from merilo_collector.checksum import MASK, frame_hashes, frame_sum, row_hash
 NAMES = ["active_power_w", "active_energy_import_wh", "frequency_hz"]
 
 
-def test_a_stored_row_has_the_hash_of_the_reading_it_came_from_also_with_a_missing_value():
+def test_a_stored_row_has_the_hash_of_the_reading_it_came_from_also_with_a_missing_value() -> None:
     frame = Frame(
         np.array([1_000, 2_000]),
         {"active_power_w": np.array([5.5, 6.5]), "frequency_hz": np.array([50.0, np.nan])},
@@ -22,12 +22,12 @@ def test_a_stored_row_has_the_hash_of_the_reading_it_came_from_also_with_a_missi
     ]
 
 
-def test_a_value_under_another_name_is_another_row():
+def test_a_value_under_another_name_is_another_row() -> None:
     assert row_hash(1, {"active_power_l1_w": 5.0}) != row_hash(1, {"active_power_l2_w": 5.0})
 
 
 @given(st.permutations(range(6)))
-def test_the_sum_does_not_depend_on_order(order: list[int]):
+def test_the_sum_does_not_depend_on_order(order: list[int]) -> None:
     rows = [(at, {name: float(at * 7 + i) for i, name in enumerate(NAMES)}) for at in range(6)]
 
     total = sum(row_hash(*rows[i]) for i in order) & MASK

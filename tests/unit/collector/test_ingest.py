@@ -75,7 +75,7 @@ def acks(outcome: Outcome) -> list[wire.Ack]:
     return [wire.from_payload(payload, wire.Ack) for _, payload in outcome.acks]
 
 
-def test_an_ack_covers_exactly_what_was_written_and_goes_to_the_gateway_that_sent_it(place: Place):
+def test_an_ack_covers_exactly_what_was_written_and_goes_to_the_gateway_that_sent_it(place: Place) -> None:
     outcome = place.take(readings(7, NOW - 20_000, NOW - 10_000))
 
     assert [topic for topic, _ in outcome.acks] == ["merilo/v1/acme/hq/gw1/ack"]
@@ -83,7 +83,7 @@ def test_an_ack_covers_exactly_what_was_written_and_goes_to_the_gateway_that_sen
     assert place.stored() == {"main": [NOW - 20_000, NOW - 10_000]}
 
 
-def test_raw_write_comes_before_the_work_table_and_the_work_table_before_the_ack(place: Place):
+def test_raw_write_comes_before_the_work_table_and_the_work_table_before_the_ack(place: Place) -> None:
     place.take(readings(0, NOW))
 
     assert place.steps == ["raw_written", "work_committed"]
@@ -91,7 +91,7 @@ def test_raw_write_comes_before_the_work_table_and_the_work_table_before_the_ack
     assert [(t.key.device, t.first_ms, t.last_ms) for t in touched] == [("main", NOW, NOW)]
 
 
-def test_a_repeated_message_is_acknowledged_again_and_counts_once(place: Place):
+def test_a_repeated_message_is_acknowledged_again_and_counts_once(place: Place) -> None:
     message = readings(0, NOW - 10_000, NOW)
     place.take(message)
     restarted = place.fresh()
@@ -104,7 +104,7 @@ def test_a_repeated_message_is_acknowledged_again_and_counts_once(place: Place):
     assert [(s.device, s.count) for s in sums] == [(DeviceKey("acme", "hq", "gw1", "main"), 2)]
 
 
-def test_a_store_that_is_away_leaves_the_message_unacknowledged_and_untouched(place: Place):
+def test_a_store_that_is_away_leaves_the_message_unacknowledged_and_untouched(place: Place) -> None:
     place.down = True
     message = readings(0, NOW)
 
@@ -116,7 +116,7 @@ def test_a_store_that_is_away_leaves_the_message_unacknowledged_and_untouched(pl
     assert place.work.pending(10) == []
 
 
-def test_a_poison_message_becomes_a_dead_letter_and_its_neighbours_are_taken(place: Place):
+def test_a_poison_message_becomes_a_dead_letter_and_its_neighbours_are_taken(place: Place) -> None:
     poison = Delivery(topics.build(GATEWAY, "readings"), b'{"v":1,', 1)
 
     outcome = place.take(readings(0, NOW - 10_000), poison, readings(1, NOW))
@@ -126,7 +126,7 @@ def test_a_poison_message_becomes_a_dead_letter_and_its_neighbours_are_taken(pla
     assert [letter.reason for letter in place.work.dead_letters()] == ["not_json"]
 
 
-def test_a_message_of_a_gateway_nobody_registered_is_a_dead_letter_and_not_stored(place: Place):
+def test_a_message_of_a_gateway_nobody_registered_is_a_dead_letter_and_not_stored(place: Place) -> None:
     stranger = GatewayKey("acme", "hq", "gw9")
     payload = wire.readings_payload(EPOCH, 0, [Reading(device="main", at_ms=NOW, values={"active_power_w": 1.0})])
 
@@ -148,7 +148,7 @@ def test_a_message_of_a_gateway_nobody_registered_is_a_dead_letter_and_not_store
 )
 def test_a_reading_is_taken_up_to_300_s_ahead_and_30_days_before_raw_expires(
     place: Place, at_ms: int, reason: str | None
-):
+) -> None:
     outcome = place.take(readings(0, at_ms))
 
     (ack,) = acks(outcome)
@@ -156,7 +156,7 @@ def test_a_reading_is_taken_up_to_300_s_ahead_and_30_days_before_raw_expires(
     assert place.stored() == ({} if reason else {"main": [at_ms]})
 
 
-def test_one_bad_reading_is_rejected_by_number_and_the_others_of_its_message_are_stored(place: Place):
+def test_one_bad_reading_is_rejected_by_number_and_the_others_of_its_message_are_stored(place: Place) -> None:
     body = (
         b'{"v":1,"epoch":"%s","seq":5,"readings":['
         b'{"device":"a","at":"2026-11-18T00:00:00Z","values":{"active_power_w":1}},'
@@ -171,7 +171,7 @@ def test_one_bad_reading_is_rejected_by_number_and_the_others_of_its_message_are
     assert [letter.seq for letter in place.work.dead_letters()] == [6]
 
 
-def test_the_two_hundred_and_first_new_device_of_a_gateway_is_refused(place: Place):
+def test_the_two_hundred_and_first_new_device_of_a_gateway_is_refused(place: Place) -> None:
     place.take(*(readings(n, NOW, device=f"d{n}") for n in range(200)))
 
     outcome = place.take(readings(200, NOW, device="d200"), readings(201, NOW, device="d0"))

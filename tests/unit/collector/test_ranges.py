@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from merilo_collector.ranges import Ranges
 
 
-def test_touching_and_overlapping_ranges_become_one():
+def test_touching_and_overlapping_ranges_become_one() -> None:
     ranges = Ranges([(5, 6), (1, 2), (8, 9), (3, 3)])
 
     ranges.add(7, 7)
@@ -17,7 +17,7 @@ def test_touching_and_overlapping_ranges_become_one():
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 6)), max_size=25))
-def test_ranges_hold_exactly_the_numbers_that_were_added(added: list[tuple[int, int]]):
+def test_ranges_hold_exactly_the_numbers_that_were_added(added: list[tuple[int, int]]) -> None:
     ranges, numbers = Ranges(), set()
 
     for first, length in added:
