@@ -127,6 +127,8 @@ class Connected(NamedTuple):
     """5 or 4 (3.1.1)."""
     session_present: bool
     generation: int
+    maximum_bytes: int | None = None
+    """Longest packet that the broker takes, None if it did not say (MQTT 5 only)."""
 
 
 @dataclass(slots=True)
@@ -413,8 +415,8 @@ class Session:
     # Callbacks, on paho's network thread
 
     def _wire(self, line: _Line) -> None:
-        def connected(_c: Client, _u: Any, flags: ConnectFlags, reason: ReasonCode, _p: Properties | None) -> None:
-            self._guarded(self._answered, line, flags.session_present, reason)
+        def connected(_c: Client, _u: Any, flags: ConnectFlags, reason: ReasonCode, p: Properties | None) -> None:
+            self._guarded(self._answered, line, flags.session_present, reason, getattr(p, "MaximumPacketSize", None))
 
         def lost(_c: Client, _u: Any, _f: DisconnectFlags, reason: ReasonCode, _p: Properties | None) -> None:
             if line.up:
@@ -455,7 +457,7 @@ class Session:
         client.on_message = arrived
         client.on_subscribe = subscribed
 
-    def _answered(self, line: _Line, session_present: bool, reason: ReasonCode) -> None:
+    def _answered(self, line: _Line, session_present: bool, reason: ReasonCode, maximum: int | None) -> None:
         if reason.is_failure:
             line.refused = reason.value
             self.last_reason = str(reason)
@@ -470,7 +472,7 @@ class Session:
         line.answered.set()
         log.info("mqtt connected client=%s url=%s protocol=%s", self._client_id, line.url, int(line.protocol))
         if self._on_connected is not None:
-            self._on_connected(Connected(line.url, int(line.protocol), session_present, line.generation))
+            self._on_connected(Connected(line.url, int(line.protocol), session_present, line.generation, maximum))
 
     def _guarded(self, callback: Callable[..., None] | None, *arguments: object) -> None:
         """Runs a callback; whatever it raises stays here, or the network thread would be gone in silence."""

@@ -31,6 +31,8 @@ COMMANDS_REMEMBERED = 32
 IDLE_S = 0.5
 """How long the publisher sleeps at most: timeouts are looked at that often."""
 HEALTH_S = 60.0
+PACKET_BYTES = 256
+"""Of a packet around its payload: topic, numbers, properties."""
 TRIM_S = 600.0
 
 
@@ -92,6 +94,7 @@ class Publisher:
         self._fresh: Span | None = None
         self._events: deque[tuple[GatewayEvent, Gap | None]] = deque(maxlen=EVENTS_MAX)
         self._commands: deque[str] = deque(maxlen=COMMANDS_REMEMBERED)
+        self._online = False
         self._introduced = False
         self._birth_due = False
         self._refusing = False
@@ -108,12 +111,17 @@ class Publisher:
     # What others tell
 
     def stored(self, span: Span) -> None:
-        """A cycle is in the outbox."""
-        if self._fresh is None or self._fresh.epoch != span.epoch:
+        """A cycle is in the outbox. Without a connection, or behind others that cannot leave, it is backlog."""
+        if not self._online:
+            return
+        if self._fresh is None or self._fresh.epoch != span.epoch or not self._flow.room("live", self._now()):
             self._fresh = span
         else:
             self._fresh = Span(span.epoch, self._fresh.first, span.last)
         self._wake.set()
+
+    def _now(self) -> float:
+        return self._timing.monotonic()
 
     def event(self, kind: str, device: str, parameters: Mapping[str, str | float | int | bool]) -> None:
         """Something happened; it is told as soon as there is a connection."""
@@ -126,16 +134,19 @@ class Publisher:
         self._birth_due = True
         self._wake.set()
 
-    def connected(self, _facts: Connected) -> None:
+    def connected(self, facts: Connected) -> None:
         """There is a new connection."""
-        self._flow.connected(self._timing.monotonic())
+        limit = None if facts.maximum_bytes is None else facts.maximum_bytes - PACKET_BYTES
+        self._flow.connected(self._now(), limit)
+        self._online = True
         self._introduced = False
         self._wake.set()
 
     def lost(self, _reason: str) -> None:
         """The connection is gone."""
         self._flow.lost()
-        self._introduced = False
+        self._online = False
+        self._fresh = None
 
     async def arrived(self, message: Message) -> None:
         """Takes an acknowledgement or a command."""
@@ -169,11 +180,11 @@ class Publisher:
     async def step(self) -> None:
         """Does what can be done now."""
         self.steps += 1
-        now = self._timing.monotonic()
+        now = self._now()
         if now >= self._trim_at:
             self._trim_at = now + TRIM_S
             await self._keeper.trim(self._timing.now_ms())
-        if not self._session.connected:
+        if not self._online or not self._session.connected:
             return
         try:
             if not self._introduced:
@@ -252,11 +263,11 @@ class Publisher:
         if code < REFUSED:
             self._refusing = False
             if code == UNHEARD:
-                self._flow.unheard(sent, self._timing.monotonic())
+                self._flow.unheard(sent, self._now())
             else:
                 self._flow.taken(sent)
             return
-        self._flow.refused(sent, self._timing.monotonic())
+        self._flow.refused(sent, self._now())
         self.counters["publishes_refused"] += 1
         if not self._refusing:
             self._refusing = True
@@ -273,7 +284,7 @@ class Publisher:
 
     async def _acknowledged(self, ack: Ack) -> None:
         span = Span(ack.epoch, ack.first, ack.last)
-        self._flow.acknowledged(span, self._timing.monotonic())
+        self._flow.acknowledged(span, self._now())
         freed = await self._keeper.free(span, self._timing.now_ms())
         self.counters["acks"] += 1
         self.counters["acks_unknown"] += not freed

@@ -9,7 +9,7 @@ import pytest
 from merilo import topics, wire
 from merilo.reading import Reading
 from merilo_adapters.mqtt import Broker, Message, Session
-from merilo_adapters.outbox import Outbox
+from merilo_adapters.outbox import Outbox, Span
 from real import mosquitto
 from unit.gateway.rig import KEY, Collector, wait_for
 
@@ -34,7 +34,7 @@ def drain(box: Outbox, port: int, *, weak: bool) -> int:
     )
     session.start()
     assert wait_for(lambda: session.connected)
-    sent = []
+    sent: list[Span] = []
     while (batch := box.waiting(2_000, skip=sent)) is not None:
         payload = wire.readings_payload(batch.epoch, batch.first, batch.readings)
         code = session.publish(topics.build(KEY, "readings"), payload).result(10)

@@ -31,6 +31,7 @@ class BrokenOutbox(Outbox):
 
 def test_a_disk_that_cannot_be_opened_is_told_and_tried_again(tmp_path: Path) -> None:
     attempts: list[int] = []
+    durable: list[bool] = []
 
     def opened() -> Outbox:
         attempts.append(1)
@@ -42,11 +43,11 @@ def test_a_disk_that_cannot_be_opened_is_told_and_tried_again(tmp_path: Path) ->
 
     async def scene() -> None:
         await keeper.open()
-        assert not keeper.durable
+        durable.append(keeper.durable)
         first = await keeper.append([reading(0)], STAMP)
         second = await keeper.append([reading(1)], STAMP)
         assert first.epoch != second.epoch
-        assert keeper.durable
+        durable.append(keeper.durable)
         assert (await keeper.stats()).rows == 2
         for _ in range(2):
             batch = await keeper.waiting(65536)
@@ -57,6 +58,7 @@ def test_a_disk_that_cannot_be_opened_is_told_and_tried_again(tmp_path: Path) ->
     asyncio.run(scene())
     keeper.close()
 
+    assert durable == [False, True]
     news = keeper._news
     assert any("not durable" in line for line in news)
     assert any("durable again" in line for line in news)
@@ -66,16 +68,17 @@ def test_a_disk_that_fails_in_the_middle_loses_nothing_that_waits(tmp_path: Path
     box = BrokenOutbox(tmp_path / "o")
     keeper = Keeper(lambda: box)
     spans: list[Span] = []
+    durable: list[bool] = []
 
     async def scene() -> None:
         await keeper.open()
         spans.append(await keeper.append([reading(0)], STAMP))
         box.broken = True
         spans.append(await keeper.append([reading(1)], STAMP))
-        assert not keeper.durable
+        durable.append(keeper.durable)
         box.broken = False
         spans.append(await keeper.append([reading(2)], STAMP))
-        assert keeper.durable
+        durable.append(keeper.durable)
         sent: list[float] = []
         while (batch := await keeper.waiting(65536)) is not None:
             sent += [r.values["active_power_w"] for r in batch.readings]
@@ -85,4 +88,5 @@ def test_a_disk_that_fails_in_the_middle_loses_nothing_that_waits(tmp_path: Path
     asyncio.run(scene())
     keeper.close()
 
+    assert durable == [False, True]
     assert spans[0].epoch == spans[2].epoch != spans[1].epoch

@@ -116,6 +116,7 @@ class Rig:
 def play(scene: Coroutine[Any, Any, None], rig: Rig) -> None:
     async def main() -> None:
         await rig.keeper.open()
+        rig.connect()
         await scene
 
     try:
@@ -149,6 +150,23 @@ def test_the_present_goes_first_then_the_past_oldest_first() -> None:
     play(scene(), rig)
 
     assert rig.session.numbers() == [(5, 5), (0, 4)]
+
+
+def test_what_was_stored_without_a_connection_is_past_and_goes_oldest_first_in_few_messages() -> None:
+    rig = Rig()
+
+    async def scene() -> None:
+        rig.publisher.lost("test")
+        rig.session.connected = False
+        await rig.store(50)
+        rig.session.connected = True
+        rig.connect()
+        await rig.store(1)
+        await rig.step()
+
+    play(scene(), rig)
+
+    assert rig.session.numbers() == [(50, 50), (0, 49)]
 
 
 def test_nothing_is_freed_by_the_brokers_answer_and_everything_by_the_collectors() -> None:
