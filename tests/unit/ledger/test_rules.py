@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from merilo.ledger import (
@@ -306,10 +304,12 @@ def test_a_lost_anchor_is_rebuilt_from_a_row_with_its_register() -> None:
     assert rebuilt_anchor(full.rows, START + 5 * HOUR) is None
 
 
-@pytest.mark.parametrize("name", ["step_mwh", "max_power_mw", "poll_interval_ms", "rollover_mwh"])
-def test_facts_refuse_what_is_not_above_zero(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be above 0"):
-        replace(FINE, **{name: 0})
+@pytest.mark.parametrize(
+    ("step", "power", "poll", "rollover"), [(0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 0, 1), (1, 1, 1, 0)]
+)
+def test_facts_refuse_what_is_not_above_zero(step: int, power: int, poll: int, rollover: int) -> None:
+    with pytest.raises(ValueError, match="must be above 0"):
+        RegisterFacts(step_mwh=step, max_power_mw=power, poll_interval_ms=poll, rollover_mwh=rollover)
 
 
 def test_facts_begin_on_the_grid_and_a_walk_ends_on_it() -> None:
