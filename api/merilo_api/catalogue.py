@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Security
 from starlette.responses import Response
 
 from merilo.instants import to_text
 from merilo.site import Device, MeterVersion, Site
 from merilo_adapters.registry import Registry
-from merilo_api.access import Caller, caller, may_see
+from merilo_api import answers
+from merilo_api.access import BEARER, Caller, caller, may_see
 from merilo_api.bodies import respond
 from merilo_api.params import identifier, strict
-from merilo_api.problems import NOT_THERE, Refused
+from merilo_api.problems import not_there
 
-router = APIRouter(prefix="/v1", dependencies=[Depends(strict)])
+router = APIRouter(prefix="/v1", dependencies=[Depends(strict), Security(BEARER)], tags=["what there is"])
+
+Who = Annotated[Caller, Depends(caller)]
 
 
 def registry_of(request: Request) -> Registry:
@@ -26,12 +30,12 @@ def registry_of(request: Request) -> Registry:
 
 def site_of(request: Request, who: Caller, company: str, site: str) -> Site:
     """The site of this path, if this caller may see it."""
-    identifier("company", company)
-    identifier("site", site)
+    identifier(company)
+    identifier(site)
     may_see(who, company)
     found = next((s for s in registry_of(request).sites(company) if s.id == site), None)
     if found is None:
-        raise Refused(404, "not_found", NOT_THERE, "path/site")
+        raise not_there()
     return found
 
 
@@ -67,7 +71,7 @@ def device_body(device: Device) -> dict[str, Any]:
     }
 
 
-def current(versions: list[MeterVersion], now_ms: int) -> list[MeterVersion]:
+def current(versions: Sequence[MeterVersion], now_ms: int) -> list[MeterVersion]:
     """The definitions that are valid now; before a meter's first one, that one."""
     found: dict[str, MeterVersion] = {}
     for version in sorted(versions, key=lambda v: v.valid_from_ms):
@@ -76,42 +80,62 @@ def current(versions: list[MeterVersion], now_ms: int) -> list[MeterVersion]:
     return [v for v in found.values() if v.valid_to_ms is None or v.valid_to_ms > now_ms]
 
 
-@router.get("/companies", operation_id="list_companies", summary="The companies this key may see")
-def companies(request: Request, who: Caller = Depends(caller)) -> Response:  # noqa: B008
+@router.get(
+    "/companies",
+    operation_id="list_companies",
+    summary="The companies this key may see",
+    response_model=answers.Companies,
+)
+def companies(request: Request, who: Who) -> Response:
     """Id and name of each company."""
     found = [c for c in registry_of(request).companies() if who.company in (None, c.id)]
     body = {"companies": [{"id": c.id, "name": c.name, "raw_days": c.raw_days} for c in found], "next": None}
     return respond(request, body)
 
 
-@router.get("/companies/{company}/sites", operation_id="list_sites", summary="The sites of a company")
-def sites(request: Request, company: str, who: Caller = Depends(caller)) -> Response:  # noqa: B008
+@router.get(
+    "/companies/{company}/sites",
+    operation_id="list_sites",
+    summary="The sites of a company",
+    response_model=answers.Sites,
+)
+def sites(request: Request, company: str, who: Who) -> Response:
     """Id, name, zone, country and currency of each site."""
-    identifier("company", company)
+    identifier(company)
     may_see(who, company)
     if all(c.id != company for c in registry_of(request).companies()):
-        raise Refused(404, "not_found", NOT_THERE, "path/company")
+        raise not_there()
     found = registry_of(request).sites(company)
     rows = [{"id": s.id, "name": s.name, "tz": s.zone, "country": s.country, "currency": s.currency} for s in found]
     return respond(request, {"sites": rows, "next": None})
 
 
-@router.get("/companies/{company}/sites/{site}/devices", operation_id="list_devices", summary="What gateways talk to")
-def devices(request: Request, company: str, site: str, who: Caller = Depends(caller)) -> Response:  # noqa: B008
+@router.get(
+    "/companies/{company}/sites/{site}/devices",
+    operation_id="list_devices",
+    summary="What gateways talk to",
+    response_model=answers.Devices,
+)
+def devices(request: Request, company: str, site: str, who: Who) -> Response:
     """Every device of the site, also those that nobody confirmed yet."""
     place = site_of(request, who, company, site)
     found = registry_of(request).devices(place.company, place.id)
     return respond(request, {"devices": [device_body(d) for d in found], "next": None})
 
 
-@router.get("/companies/{company}/sites/{site}/meters", operation_id="list_meters", summary="What energy is booked on")
-def meters(request: Request, company: str, site: str, who: Caller = Depends(caller)) -> Response:  # noqa: B008
-    """Every meter with its present definition and all dated ones."""
+@router.get(
+    "/companies/{company}/sites/{site}/meters",
+    operation_id="list_meters",
+    summary="What energy is booked on",
+    response_model=answers.Meters,
+)
+def meters(request: Request, company: str, site: str, who: Who) -> Response:
+    """Every meter with its newest definition and all dated ones; one that has ended says when."""
     place = site_of(request, who, company, site)
-    versions = registry_of(request).meters(place.company, place.id)
-    now_ms: int = request.app.state.clock.now_ms()
+    versions = sorted(registry_of(request).meters(place.company, place.id), key=lambda v: (v.meter, v.valid_from_ms))
+    newest = {version.meter: version for version in versions}
     rows = [
         {**meter_body(v), "versions": [meter_body(other) for other in versions if other.meter == v.meter]}
-        for v in current(versions, now_ms)
+        for v in newest.values()
     ]
     return respond(request, {"meters": rows, "next": None})

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Security
 from starlette.responses import Response
 
-from merilo.errors import StoreError
+from merilo.errors import ConfigError, StoreError, StoreRefusedError, StoreUnavailableError
 from merilo.frame import Frame, Series
-from merilo.instants import DAY_MS, MINUTE_MS, SECOND_MS, to_text
-from merilo.site import Company
+from merilo.instants import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, SECOND_MS, to_text
+from merilo.site import Company, Device, Gateway, Site
 from merilo_adapters.registry.work import Work
 from merilo_adapters.stores import Store
-from merilo_api.access import Caller, caller
+from merilo_api import answers, work_view
+from merilo_api.access import BEARER
 from merilo_api.bodies import respond
-from merilo_api.catalogue import registry_of
+from merilo_api.catalogue import Who, registry_of
+from merilo_api.numbers import Language
+from merilo_api.page.notices import told
+from merilo_api.page.words import Words, of_request
 from merilo_api.params import strict
+from merilo_api.sums import booked_ms
 
-router = APIRouter(dependencies=[Depends(strict)])
+log = logging.getLogger(__name__)
+
+router = APIRouter(dependencies=[Depends(strict)], tags=["health"])
 
 LOOK_BACK_MS = 30 * MINUTE_MS
 SILENT_AFTER_MS = 180 * SECOND_MS
-"""Without a health row for this long the collector itself is silent."""
+"""Life signs are written each minute; none for so long, and nobody writes them."""
+BEHIND_MS = 45 * MINUTE_MS
+"""Books three quarters of an hour late do not run, or cannot."""
+REFUSED_DAYS = 30
+"""Refusals before that are history."""
+_REASONS = {StoreUnavailableError: "unavailable", StoreRefusedError: "refused"}
+"""What a key holder learns; addresses and paths stay in the log."""
 
 
 def newest(frame: Frame, field: str) -> float | None:
@@ -35,109 +50,163 @@ def newest(frame: Frame, field: str) -> float | None:
     return float(column[here[-1]]) if len(here) else None
 
 
-def notice(code: str, **parameters: Any) -> dict[str, Any]:
-    """A finding: a code with parameters; words are made where people read them."""
-    return {"code": code, "parameters": parameters}
+def newest_text(frame: Frame, field: str) -> str | None:
+    """The last text of a field that is there."""
+    return next((text for text in reversed(frame.texts.get(field, [])) if text), None)
 
 
-def company_health(request: Request, company: Company, now_ms: int) -> dict[str, Any]:
+class CompanyHealth:
+    """Collects what is known of one company's data, and what of it needs somebody."""
+
+    def __init__(self, request: Request, company: Company, words: Words) -> None:
+        self._registry = registry_of(request)
+        self._work: Work = request.app.state.work
+        self._stores = request.app.state.stores
+        self._company = company
+        self._words = words
+        self._now_ms: int = request.app.state.clock.now_ms()
+        self._notices: list[dict[str, Any]] = []
+
+    def body(self) -> dict[str, Any]:
+        """Everything, with notices in the order they were found."""
+        company = self._company.id
+        gateways = [g for g in self._registry.gateways(company) if g.revoked_ms is None]
+        devices = self._registry.devices(company)
+        sites = self._registry.sites(company)
+        found: dict[str, Any] = {"id": company, "store": {}, "gateways": [], "devices": [], "sites": []}
+        self._of_registry(sites, gateways, devices)
+        try:
+            store: Store = self._stores.of(company)
+            found["store"] = {"ok": True, "kind": store.kind(), "started": _text(store.started_ms())}
+            span = (self._now_ms - LOOK_BACK_MS, self._now_ms + DAY_MS)
+            gateway_rows = store.read(company, "gateway_health", {"company": company}, *span)
+            device_rows = store.read(company, "device_health", {"company": company}, *span)
+            found["sites"] = [self._site(store, site) for site in sites]
+        except (StoreError, ConfigError) as error:
+            log.warning("store away company=%s reason=%s", company, error)
+            found["store"] = {"ok": False, "reason": _REASONS.get(type(error), "configuration")}
+            self._note("store_away")
+        else:
+            self._of_collector(gateways, gateway_rows)
+            found["gateways"] = [self._gateway(one, devices) for one in gateway_rows]
+            found["devices"] = [self._device(one, found["gateways"]) for one in device_rows]
+        self._of_work(found)
+        found["notices"] = self._notices
+        return found
+
+    def _note(self, code: str, **parameters: Any) -> None:
+        self._notices.append(told(code, parameters, self._words))
+
+    def _of_registry(self, sites: Sequence[Site], gateways: Sequence[Gateway], devices: Sequence[Device]) -> None:
+        company = self._company.id
+        for site in sites:
+            if all(g.key.site != site.id for g in gateways):
+                self._note("no_gateway", site=f"{company}/{site.id}")
+            new = [d.key.device for d in devices if d.key.site == site.id and not d.confirmed]
+            if new:
+                self._note("devices_unconfirmed", site=f"{company}/{site.id}", devices=new)
+
+    def _of_collector(self, gateways: Sequence[Gateway], rows: Sequence[Series]) -> None:
+        last_ms = max((int(one.frame.at_ms[-1]) for one in rows), default=0)
+        started = [g for g in gateways if g.created_ms <= self._now_ms - SILENT_AFTER_MS]
+        if started and last_ms <= self._now_ms - SILENT_AFTER_MS:
+            self._note("collector_silent")
+
+    def _gateway(self, one: Series, devices: Sequence[Device]) -> dict[str, Any]:
+        site, gateway = one.tags["site"], one.tags["gateway"]
+        up = newest(one.frame, "up") == 1.0
+        if not up:
+            seen = any((d.key.site, d.key.gateway) == (site, gateway) for d in devices)
+            place = f"{self._company.id}/{site}"
+            self._note("gateway_silent" if seen else "gateway_never_seen", site=place, gateway=gateway)
+        numbers = ("outbox_rows", "outbox_age_s", "disk_free", "clock_offset_s", "mqtt_reconnects")
+        return {
+            "id": gateway,
+            "site": site,
+            "up": up,
+            "at": to_text(int(one.frame.at_ms[-1])),
+            "version": newest_text(one.frame, "version"),
+            **{name: newest(one.frame, name) for name in numbers},
+        }
+
+    def _device(self, one: Series, gateways: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        up = newest(one.frame, "up") == 1.0
+        site, gateway = one.tags["site"], one.tags["gateway"]
+        heard = any(g["up"] for g in gateways if (g["site"], g["id"]) == (site, gateway))
+        if not up and heard:  # behind a silent gateway every device is silent
+            self._note("device_silent", site=f"{self._company.id}/{site}", device=one.tags["device"], gateway=gateway)
+        numbers = ("age_s", "polls", "polls_failed", "latency_s")
+        fields = {name: newest(one.frame, name) for name in numbers}
+        return {"id": one.tags["device"], "gateway": gateway, "site": site, "up": up, **fields}
+
+    def _site(self, store: Store, site: Site) -> dict[str, Any]:
+        until_ms = booked_until(store, site, self._now_ms)
+        if until_ms is not None and until_ms < booked_ms(self._now_ms) - BEHIND_MS:
+            behind_s = (self._now_ms - until_ms) / SECOND_MS
+            self._note("books_behind", site=f"{site.company}/{site.id}", behind_s=behind_s)
+        return {"id": site.id, "booked_until": _text(until_ms)}
+
+    def _of_work(self, found: dict[str, Any]) -> None:
+        company = self._company.id
+        days = work_view.forgotten_days(self._work, company)
+        if days:
+            self._note("store_forgot", days=days)
+        since = to_text(self._now_ms - REFUSED_DAYS * DAY_MS)[:10]
+        found["store"]["forgotten_days"] = days
+        found["rejected"] = work_view.rejected(self._work, company, since)
+        found["dead_letters"] = work_view.dead(self._work, company)
+        if found["rejected"]:
+            total = sum(found["rejected"].values())
+            self._note("messages_refused", number=total, reasons=sorted(found["rejected"]))
+
+
+def booked_until(store: Store, site: Site, now_ms: int) -> int | None:
+    """End of the newest booked quarter of an hour of a site, None where nothing was booked in the last year."""
+    tags = {"company": site.company, "site": site.id}
+
+    def last(measurement: str, start_ms: int, end_ms: int, field: str) -> int | None:
+        found = store.read(site.company, measurement, tags, start_ms, end_ms, [field])
+        return max((int(one.frame.at_ms[-1]) for one in found), default=None)
+
+    at_ms = last("energy_15m", now_ms - 2 * HOUR_MS, now_ms + HOUR_MS, "state")
+    if at_ms is None:
+        day_ms = last("energy_1d", now_ms - 366 * DAY_MS, now_ms, "coverage")
+        at_ms = None if day_ms is None else last("energy_15m", day_ms, day_ms + DAY_MS + 2 * HOUR_MS, "state")
+    return None if at_ms is None else at_ms + QUARTER_MS
+
+
+def _text(at_ms: int | None) -> str | None:
+    return None if at_ms is None else to_text(at_ms)
+
+
+def company_health(request: Request, company: Company, words: Words) -> dict[str, Any]:
     """Everything that is known of one company's data."""
-    registry = registry_of(request)
-    gateways = [g for g in registry.gateways(company.id) if g.revoked_ms is None]
-    devices = registry.devices(company.id)
-    notices: list[dict[str, Any]] = []
-    if not gateways:
-        notices.append(notice("no_gateway", company=company.id))
-    notices.extend(
-        notice("device_unconfirmed", device=d.key.device, gateway=d.key.gateway) for d in devices if not d.confirmed
+    return CompanyHealth(request, company, words).body()
+
+
+@router.get(
+    "/v1/health",
+    operation_id="get_health",
+    summary="Does data move, and what was not taken",
+    response_model=answers.Health,
+    dependencies=[Security(BEARER)],
+)
+def health(request: Request, who: Who, lang: Language = None) -> Response:
+    """Per company: store, gateways, devices, books, refusals by reason, and notices with the next step."""
+    work: Work = request.app.state.work
+    words = of_request(request)
+    found = [company_health(request, c, words) for c in registry_of(request).companies() if who.company in (None, c.id)]
+    return respond(
+        request,
+        {
+            "at": to_text(request.app.state.clock.now_ms()),
+            "ok": all(not one["notices"] for one in found),
+            "companies": found,
+            "books": {"waiting": work_view.waiting(work, who.company)},
+            "rejected": work_view.rejected(work, who.company),
+            "next": None,
+        },
     )
-    body: dict[str, Any] = {"id": company.id, "gateways": [], "devices": [], "store": {"ok": True}, "notices": notices}
-    try:
-        store: Store = request.app.state.stores.of(company.id)
-        body["store"]["kind"] = store.kind()
-        span = (now_ms - LOOK_BACK_MS, now_ms + DAY_MS)
-        gateway_rows = store.read(company.id, "gateway_health", {"company": company.id}, *span)
-        device_rows = store.read(company.id, "device_health", {"company": company.id}, *span)
-    except StoreError as error:
-        body["store"] = {"ok": False, "reason": str(error)}
-        notices.append(notice("store_away", reason=str(error)))
-        return body
-    if gateways and not gateway_rows:
-        notices.append(notice("collector_silent"))
-    body["gateways"] = [_gateway(one, now_ms, notices) for one in gateway_rows]
-    known = {(one["site"], one["id"]) for one in body["gateways"]}
-    for gateway in gateways:
-        if (gateway.key.site, gateway.key.gateway) not in known and gateway_rows:
-            notices.append(notice("gateway_never_seen", gateway=gateway.key.gateway))
-    body["devices"] = [_device(one, notices) for one in device_rows]
-    days = work_of(request).counters(f"store/{company.id}").get((f"store/{company.id}", "forgotten_days"), 0)
-    if days:
-        notices.append(notice("store_forgot", days=days))
-    return body
-
-
-def _gateway(one: Series, now_ms: int, notices: list[dict[str, Any]]) -> dict[str, Any]:
-    up = newest(one.frame, "up") == 1.0
-    if not up:
-        notices.append(notice("gateway_silent", gateway=one.tags["gateway"], site=one.tags["site"]))
-    return {
-        "id": one.tags["gateway"],
-        "site": one.tags["site"],
-        "up": up,
-        "at": to_text(int(one.frame.at_ms[-1])),
-        "outbox_rows": newest(one.frame, "outbox_rows"),
-        "outbox_age_s": newest(one.frame, "outbox_age_s"),
-        "clock_offset_s": newest(one.frame, "clock_offset_s"),
-    }
-
-
-def _device(one: Series, notices: list[dict[str, Any]]) -> dict[str, Any]:
-    up = newest(one.frame, "up") == 1.0
-    if not up:
-        notices.append(notice("device_silent", device=one.tags["device"], gateway=one.tags["gateway"]))
-    return {
-        "id": one.tags["device"],
-        "gateway": one.tags["gateway"],
-        "site": one.tags["site"],
-        "up": up,
-        "age_s": newest(one.frame, "age_s"),
-        "polls_failed": newest(one.frame, "polls_failed"),
-    }
-
-
-def work_of(request: Request) -> Work:
-    """The work tables of this application."""
-    found: Work = request.app.state.work
-    return found
-
-
-def dropped(work: Work, company: str | None) -> dict[str, int]:
-    """What was not taken, by reason: of one company, or of everything."""
-    found: dict[str, int] = {}
-    for (scope, name), value in work.counters().items():
-        kind, _, reason = name.partition(":")
-        if kind == "rejected" and (company is None or scope.split("/")[0] == company):
-            code = reason.split(":")[0]
-            found[code] = found.get(code, 0) + value
-    return found
-
-
-@router.get("/v1/health", operation_id="get_health", summary="Does data move, and what was not taken")
-def health(request: Request, who: Caller = Depends(caller)) -> Response:  # noqa: B008
-    """Per company: gateways, devices, store, notices; counters of everything that was refused."""
-    now_ms: int = request.app.state.clock.now_ms()
-    registry, work = registry_of(request), work_of(request)
-    companies = [c for c in registry.companies() if who.company in (None, c.id)]
-    found = [company_health(request, c, now_ms) for c in companies]
-    body = {
-        "at": to_text(now_ms),
-        "ok": all(not one["notices"] for one in found),
-        "companies": found,
-        "books": {"waiting": work.pending_count()},
-        "rejected": dropped(work, who.company),
-        "next": None,
-    }
-    return respond(request, body)
 
 
 @router.get("/healthz", operation_id="alive", summary="Whether the program answers", include_in_schema=False)

@@ -1,40 +1,43 @@
-"""Series, energy, quality and events: stored numbers in columns, each with unit, state and coverage."""
+"""Live power, readings, daily quality and events: stored numbers in columns with their unit."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import numpy as np
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Security
 from starlette.responses import Response
 
-from merilo.calendar import boundaries
-from merilo.frame import Series
-from merilo.instants import QUARTER_MS
+from merilo.instants import MINUTE_MS, to_text
 from merilo.quantities import QUANTITIES
-from merilo.site import Site
+from merilo.site import Event, Site
 from merilo_adapters.stores import Store
-from merilo_api.access import Caller, caller
-from merilo_api.bodies import instants, meta, respond, rounded, state_words
-from merilo_api.catalogue import registry_of, site_of
-from merilo_api.params import Range, identifier, resolution, strict, time_range, zone
+from merilo_api import answers
+from merilo_api.access import BEARER
+from merilo_api.bodies import field, has, instants, meta, respond
+from merilo_api.catalogue import Who, registry_of, site_of
+from merilo_api.page.notices import event_text, told
+from merilo_api.page.words import Words, of_request
+from merilo_api.params import POINTS_MAX, Count, Range, resolution, strict, time_range, too_long, whole, zone
 from merilo_api.problems import Refused, near
-from merilo_api.sums import energy_envelopes
 
-router = APIRouter(prefix="/v1/companies/{company}/sites/{site}", dependencies=[Depends(strict)])
+router = APIRouter(
+    prefix="/v1/companies/{company}/sites/{site}", dependencies=[Depends(strict), Security(BEARER)], tags=["numbers"]
+)
 
-ENERGY_STEPS = ("15m", "1h", "1d", "1mo")
 SERIES_MAX = 200
 """Series of one answer."""
 
-From = Annotated[str | None, Query(alias="from", description="First instant, RFC 3339 with offset; included")]
-To = Annotated[str | None, Query(alias="to", description="Last instant, RFC 3339 with offset; excluded")]
-Period = Annotated[str | None, Query(description="2026, 2026-10 or 2026-10-25 in local time")]
-Last = Annotated[str | None, Query(description="24h, 30d, 12mo, 1y up to now")]
+From = Annotated[str | None, Query(alias="from", description="First instant, included: RFC 3339 with its offset")]
+To = Annotated[str | None, Query(description="End, excluded: RFC 3339 with its offset; now by default")]
+Period = Annotated[str | None, Query(description="Instead: 2026, 2026-10 or 2026-10-25 in local time")]
+Last = Annotated[str | None, Query(description="Instead: 24h, 30d, 12mo, 1y up to now; days begin at local midnight")]
 Zone = Annotated[str | None, Query(description="IANA zone that cuts days and months; the site's by default")]
-Step = Annotated[str | None, Query(description="15m, 1h, 1d, 1mo or auto")]
-Format = Annotated[str | None, Query(description="csv for a file, else by Accept", pattern="^(csv|json)$")]
-Who = Annotated[Caller, Depends(caller)]
+Form = Annotated[
+    Literal["json", "csv"] | None, Query(alias="format", description="csv for a file; by default what Accept says")
+]
+Locale = Annotated[Literal["en", "bg"] | None, Query(description="Of a CSV file; bg: semicolons and decimal commas")]
+Language = Annotated[Literal["en", "bg"] | None, Query(description="Of texts; by default what Accept-Language says")]
+MeterFilter = Annotated[str | None, Query(description="Only this meter")]
 
 
 def store_of(request: Request, company: str) -> Store:
@@ -43,7 +46,7 @@ def store_of(request: Request, company: str) -> Store:
     return found
 
 
-def _span(
+def span_of(
     request: Request,
     site: Site,
     from_: str | None,
@@ -51,87 +54,40 @@ def _span(
     period: str | None,
     last: str | None,
     tz: str | None,
+    default: str = "7d",
 ) -> Range:
+    """The period of a request."""
     now_ms: int = request.app.state.clock.now_ms()
+    if not (from_ or to or period or last):
+        last = default
     return time_range(from_, to, period, last, zone(tz, site.zone), tz is not None, now_ms)
 
 
-def row_ends(starts_ms: Any, step: str, tz: str) -> Any:
-    """The end of each row of a resolution."""
-    if step == "15m" or not len(starts_ms):
-        return np.asarray(starts_ms) + QUARTER_MS
-    unit = {"1h": "hour", "1d": "day", "1mo": "month"}[step]
-    cut = boundaries(unit, tz, int(starts_ms[0]), int(starts_ms[-1]) + 1)  # type: ignore[arg-type]  # one of the units
-    return cut.edges_ms[np.searchsorted(cut.edges_ms, starts_ms, side="right").clip(max=len(cut.edges_ms) - 1)]
+def meters_asked(request: Request, site: Site, meter: str | None) -> int:
+    """How many meters an answer is about.
 
-
-@router.get("/energy", operation_id="get_energy", summary="Energy of each meter, with states")
-def energy(
-    request: Request,
-    company: str,
-    site: str,
-    who: Who,
-    from_: From = None,
-    to: To = None,
-    period: Period = None,
-    last: Last = None,
-    tz: Zone = None,
-    resolution_: Annotated[str | None, Query(alias="resolution", description="15m, 1h, 1d, 1mo or auto")] = None,
-    meter: Annotated[str | None, Query(description="Only this meter")] = None,
-    role: Annotated[str | None, Query(description="Only meters with this role")] = None,
-    format_: Annotated[str | None, Query(alias="format", description="csv for a file", pattern="^(csv|json)$")] = None,
-) -> Response:
-    """Rows of energy per meter and their sum over the period as result envelopes."""
-    place = site_of(request, who, company, site)
-    span = _span(request, place, from_, to, period, last, tz)
-    step = resolution(resolution_, span, ENERGY_STEPS)
-    if step in ("1d", "1mo", "1h") and span.tz.key != place.zone:
-        detail = f"rows of {step} are cut in the site's zone {place.zone}; ask for 15m or leave tz out"
-        raise Refused(422, "zone", detail, "query/tz")
-    tags = {"company": company, "site": site}
+    Raises:
+        Refused: More than one answer may hold.
+    """
     if meter is not None:
-        tags["meter"] = identifier("meter", meter)
-    if role is not None:
-        tags["role"] = identifier("role", role.replace("_", "-")) and role
-    found = store_of(request, company).read(company, f"energy_{step}", tags, span.start_ms, span.end_ms)
-    if len(found) > SERIES_MAX:
+        return 1
+    found = len({version.meter for version in registry_of(request).meters(site.company, site.id)})
+    if found > SERIES_MAX:
         raise Refused(422, "too_many_series", f"more than {SERIES_MAX} meters: name one with meter=", "query/meter")
-    now_ms: int = request.app.state.clock.now_ms()
-    body = {
-        "meta": meta(span, step, now_ms, unit="Wh"),
-        "series": [energy_series(one, step, place.zone) for one in found],
-        "sums": energy_envelopes(request, place, span, tags, now_ms),
-        "notices": [],
-        "next": None,
-    }
-    return respond(request, body, end_ms=span.end_ms, name=f"{company}-{site}-energy-{step}")
+    return found
 
 
-def energy_series(one: Series, step: str, tz: str) -> dict[str, Any]:
-    """One meter's rows in columns."""
-    frame = one.frame
-    numbers = frame.numbers
-    nothing = np.full(len(frame), np.nan)
-    body: dict[str, Any] = {
-        "id": one.tags["meter"],
-        "role": one.tags["role"],
-        "unit": "Wh",
-        "start": instants(frame.at_ms),
-        "end": instants(row_ends(frame.at_ms, step, tz)),
-        "value": rounded(numbers.get("energy_wh", nothing)),
-    }
-    for field in ("energy_metered_wh", "energy_bridged_wh", "energy_estimated_wh", "energy_low_wh", "energy_export_wh"):
-        if field in numbers and not bool(np.all(np.isnan(numbers[field]))):
-            body[field] = rounded(numbers[field])
-    for field in ("power_mean_w", "power_max_w"):
-        body[field] = rounded(numbers.get(field, nothing), 1)
-    body["coverage"] = rounded(numbers.get("coverage", nothing), 4)
-    if step == "15m":
-        body["state"] = state_words(numbers.get("state", nothing))
-    return body
+def unknown_meter(request: Request, site: Site, meter: str | None, words: Words) -> list[dict[str, Any]]:
+    """A notice for a filter that fits no meter: the answer is empty, and says why."""
+    known = {version.meter for version in registry_of(request).meters(site.company, site.id)}
+    if meter is None or meter in known:
+        return []
+    return [told("unknown_meter", {"meter": meter[:40], "known": ", ".join(sorted(known)[:20])}, words)]
 
 
-@router.get("/series", operation_id="get_series", summary="Live power or raw quantities")
+@router.get(
+    "/series", operation_id="get_series", summary="Live power, or readings", response_model=answers.SeriesAnswer
+)
 def series(
     request: Request,
     company: str,
@@ -142,65 +98,79 @@ def series(
     period: Period = None,
     last: Last = None,
     tz: Zone = None,
-    quantity: Annotated[
-        str, Query(description="active_power_w of meters, or any quantity of a device")
-    ] = "active_power_w",
-    meter: Annotated[str | None, Query(description="Only this meter")] = None,
+    quantity: Annotated[str, Query(description="active_power_w of meters, or any of a device")] = "active_power_w",
+    meter: MeterFilter = None,
     device: Annotated[str | None, Query(description="gateway/device: its readings as read")] = None,
-    format_: Annotated[str | None, Query(alias="format", description="csv for a file", pattern="^(csv|json)$")] = None,
+    format_: Form = None,
+    locale: Locale = None,
+    lang: Language = None,
 ) -> Response:
-    """Minute means of meters' power, or the readings of one device as read."""
+    """Minute means of the power of meters, or the readings of one device as read."""
     place = site_of(request, who, company, site)
-    span = _span(request, place, from_, to, period, last or ("24h" if not (from_ or to or period) else None), tz)
-    now_ms: int = request.app.state.clock.now_ms()
-    tags = {"company": company, "site": site}
+    span = span_of(request, place, from_, to, period, last, tz, "24h")
+    if device is not None and meter is not None:
+        raise Refused(422, "meter_and_device", "expected meter= or device=, found both", "query/meter")
+    words = of_request(request)
     if device is not None:
-        gateway, _, name = device.partition("/")
-        tags |= {"gateway": identifier("gateway", gateway), "device": identifier("device", name)}
-        if quantity not in QUANTITIES:
-            hint = near(quantity, sorted(QUANTITIES))
-            raise Refused(
-                422, "unknown_quantity", f"quantity: no such quantity {quantity[:40]!r}{hint}", "query/quantity"
-            )
-        resolution("raw", span, ("raw",))
-        found = store_of(request, company).read(company, "readings", tags, span.start_ms, span.end_ms, [quantity])
-        body_series = [
-            {
-                "id": f"{one.tags['gateway']}/{one.tags['device']}",
-                "quantity": quantity,
-                "unit": QUANTITIES[quantity].unit,
-                "start": instants(one.frame.at_ms),
-                "value": rounded(one.frame.numbers.get(quantity, np.full(len(one.frame), np.nan))),
-            }
-            for one in found
-        ]
-        step = "raw"
+        step, rows, notices = "raw", _readings(request, place, span, device, quantity), []
     else:
-        if quantity != "active_power_w":
-            raise Refused(
-                422, "quantity", "meters have active_power_w; name a device= for other quantities", "query/quantity"
-            )
-        if meter is not None:
-            tags["meter"] = identifier("meter", meter)
-        if (span.end_ms - span.start_ms) // 60_000 > 100_000:
-            raise Refused(422, "too_many_points", "more than 100000 minutes: ask /energy for 15m", "query/from")
-        found = store_of(request, company).read(company, "power_1m", tags, span.start_ms, span.end_ms)
-        body_series = [
-            {
-                "id": one.tags["meter"],
-                "role": one.tags["role"],
-                "unit": "W",
-                "start": instants(one.frame.at_ms),
-                "value": rounded(one.frame.numbers.get("power_mean_w", np.full(len(one.frame), np.nan)), 1),
-            }
-            for one in found
-        ]
-        step = "1m"
-    body = {"meta": meta(span, step, now_ms), "series": body_series, "notices": [], "next": None}
-    return respond(request, body, end_ms=span.end_ms, name=f"{company}-{site}-{quantity}")
+        step, rows = "1m", _power(request, place, span, quantity, meter)
+        notices = unknown_meter(request, place, meter, words)
+    body = {"meta": meta(span, step), "series": rows, "notices": notices, "next": None}
+    return respond(request, body, span=span, table="series", name=f"{company}-{site}-{quantity}")
 
 
-@router.get("/quality", operation_id="get_quality", summary="What was expected, what came, what happened")
+def _readings(request: Request, place: Site, span: Range, device: str, quantity: str) -> list[dict[str, Any]]:
+    """One quantity of one device as it was read."""
+    gateway, _, name = device.partition("/")
+    if not gateway or not name:
+        raise Refused(422, "device", f"device: expected gateway/device, found {device[:60]!r}", "query/device")
+    if quantity not in QUANTITIES:
+        hint = near(quantity, sorted(QUANTITIES))
+        detail = f"quantity: there is no {quantity[:40]!r}{hint}"
+        raise Refused(422, "unknown_quantity", detail, "query/quantity")
+    if (span.end_ms - span.start_ms) // 1_000 > POINTS_MAX:
+        raise too_long("raw", span, ())
+    tags = {"company": place.company, "site": place.id, "gateway": gateway, "device": name}
+    store = store_of(request, place.company)
+    return [
+        {
+            "id": f"{one.tags['gateway']}/{one.tags['device']}",
+            "quantity": quantity,
+            "unit": QUANTITIES[quantity].unit,
+            "start": instants(one.frame.at_ms),
+            "value": field(one.frame, quantity),
+        }
+        for one in store.read(place.company, "readings", tags, span.start_ms, span.end_ms, [quantity])
+    ]
+
+
+def _power(request: Request, place: Site, span: Range, quantity: str, meter: str | None) -> list[dict[str, Any]]:
+    """Minute means of meters."""
+    if quantity != "active_power_w":
+        detail = "meters have active_power_w; name a device= for its other quantities"
+        raise Refused(422, "quantity", detail, "query/quantity")
+    if (span.end_ms - span.start_ms) // MINUTE_MS > POINTS_MAX:
+        raise Refused(422, "too_many_points", f"more than {POINTS_MAX} minutes; ask /energy for 15m", "query/from")
+    tags = {"company": place.company, "site": place.id, **({"meter": meter} if meter is not None else {})}
+    store = store_of(request, place.company)
+    whole("1m", span, meters_asked(request, place, meter))
+    return [
+        {
+            "id": one.tags["meter"],
+            "role": one.tags["role"],
+            "quantity": quantity,
+            "unit": "W",
+            "start": instants(one.frame.at_ms),
+            "value": field(one.frame, "power_mean_w", 1),
+        }
+        for one in store.read(place.company, "power_1m", tags, span.start_ms, span.end_ms, ["power_mean_w"])
+    ]
+
+
+@router.get(
+    "/quality", operation_id="get_quality", summary="What was expected and came", response_model=answers.Quality
+)
 def quality(
     request: Request,
     company: str,
@@ -211,29 +181,24 @@ def quality(
     period: Period = None,
     last: Last = None,
     tz: Zone = None,
-    format_: Annotated[str | None, Query(alias="format", description="csv for a file", pattern="^(csv|json)$")] = None,
+    format_: Form = None,
+    locale: Locale = None,
 ) -> Response:
-    """Per device and local day: coverage, counts, gaps, ledger events."""
+    """Per device and local day: coverage, counts, longest gap, disturbances by type."""
     place = site_of(request, who, company, site)
-    span = _span(request, place, from_, to, period, last or ("30d" if not (from_ or to or period) else None), tz)
-    now_ms: int = request.app.state.clock.now_ms()
+    span = span_of(request, place, from_, to, period, last, tz, "30d")
+    resolution("1d", span, ("1d",))
     tags = {"company": company, "site": site}
-    found = store_of(request, company).read(company, "quality_1d", tags, span.start_ms, span.end_ms)
     rows = []
-    for one in found:
-        body: dict[str, Any] = {
-            "id": f"{one.tags['gateway']}/{one.tags['device']}",
-            "start": instants(one.frame.at_ms),
-        }
-        for name in sorted(one.frame.numbers):
-            if not bool(np.all(np.isnan(one.frame.numbers[name]))):
-                body[name] = rounded(one.frame.numbers[name], 4)
-        rows.append(body)
-    body_all = {"meta": meta(span, "1d", now_ms), "series": rows, "notices": [], "next": None}
-    return respond(request, body_all, end_ms=span.end_ms, name=f"{company}-{site}-quality")
+    for one in store_of(request, company).read(company, "quality_1d", tags, span.start_ms, span.end_ms):
+        frame = one.frame
+        columns = {name: field(frame, name, 4) for name in sorted(frame.numbers) if has(frame, name)}
+        rows.append({"id": f"{one.tags['gateway']}/{one.tags['device']}", "start": instants(frame.at_ms), **columns})
+    body = {"meta": meta(span, "1d"), "series": rows, "notices": [], "next": None}
+    return respond(request, body, span=span, table="series", name=f"{company}-{site}-quality")
 
 
-@router.get("/events", operation_id="list_events", summary="What happened, typed")
+@router.get("/events", operation_id="list_events", summary="What happened, typed", response_model=answers.Events)
 def events(
     request: Request,
     company: str,
@@ -244,25 +209,45 @@ def events(
     period: Period = None,
     last: Last = None,
     tz: Zone = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="At most so many, newest last")] = 500,
+    limit: Annotated[Count, Query(ge=1, le=1000, description="At most so many")] = 500,
+    after: Annotated[Count, Query(ge=0, description="Only what follows the event of this number; see next")] = 0,
+    format_: Form = None,
+    locale: Locale = None,
+    lang: Language = None,
 ) -> Response:
-    """Ledger events, outages, configuration changes; codes with parameters, words are made where people read."""
+    """Ledger events, outages, changed configurations, oldest first: codes with parameters, and words."""
     place = site_of(request, who, company, site)
-    span = _span(request, place, from_, to, period, last or ("30d" if not (from_ or to or period) else None), tz)
-    found = registry_of(request).events(company, span.start_ms, span.end_ms, limit=limit, site=site)
-    rows = [
-        {
-            "number": event.number,
-            "kind": event.kind,
-            "code": event.code,
-            "at": instants([event.at_ms])[0],
-            "end": instants([event.end_ms])[0] if event.end_ms is not None else None,
-            "gateway": event.place.gateway or None,
-            "device": event.place.device or None,
-            "register": event.place.register or None,
-            "meter": event.place.meter or None,
-            "parameters": dict(event.parameters),
-        }
-        for event in found
-    ]
-    return respond(request, {"events": rows, "next": None}, end_ms=span.end_ms)
+    span = span_of(request, place, from_, to, period, last, tz, "30d")
+    found = registry_of(request).events(company, span.start_ms, span.end_ms, limit=EVENTS_MAX, site=site)
+    position = next((i + 1 for i, event in enumerate(found) if event.number == after), 0) if after else 0
+    shown = found[position : position + limit]
+    words = of_request(request)
+    more = position + limit < len(found)
+    address = str(request.url.include_query_params(after=shown[-1].number, limit=limit).query) if more else None
+    body = {
+        "meta": meta(span, "event"),
+        "events": [event_body(event, words) for event in shown],
+        "next": f"{request.url.path}?{address}" if more else None,
+    }
+    return respond(request, body, span=span, table="events", name=f"{company}-{site}-events")
+
+
+EVENTS_MAX = 20_000
+"""Events of one period: what the registry gives at once."""
+
+
+def event_body(event: Event, words: Words) -> dict[str, Any]:
+    """An event as the API gives it."""
+    return {
+        "number": event.number,
+        "kind": event.kind,
+        "code": event.code,
+        "at": to_text(event.at_ms),
+        "end": to_text(event.end_ms) if event.end_ms is not None else None,
+        "gateway": event.place.gateway or None,
+        "device": event.place.device or None,
+        "register": event.place.register or None,
+        "meter": event.place.meter or None,
+        "text": event_text(event.code, words),
+        "parameters": dict(event.parameters),
+    }

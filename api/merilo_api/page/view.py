@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,11 +10,15 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from merilo.calendar import boundaries
-from merilo.frame import Column, Frame, Series
+from merilo.envelope import Envelope
+from merilo.frame import Column, Frame
 from merilo.instants import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
 from merilo.ports import SeriesStore
 from merilo.schema import UNASSIGNED
-from merilo.site import MeterVersion, Site
+from merilo.site import Device, MeterVersion, Site
+from merilo_adapters.registry import DecisionRecord
+from merilo_api.page.days import DayView, Strip, day_views, strip
+from merilo_api.sums import EnergyRows, booked_ms, by_meter, merged, summed
 
 LIVE_MS = 5 * MINUTE_MS
 """A power older than this is not "now"."""
@@ -25,31 +29,56 @@ LIVE_SPAN_MS = DAY_MS
 
 
 @dataclass(slots=True)
+class Booked:
+    """Energy of a running period: booked, and provisional since."""
+
+    start_ms: int
+    envelope: Envelope | None = None
+    provisional_wh: float = 0.0
+    """From live power since the last booked quarter of an hour."""
+
+    @property
+    def booked_wh(self) -> float | None:
+        """What is booked, None where nothing is."""
+        return self.envelope.value if self.envelope is not None else None
+
+    @property
+    def value_wh(self) -> float | None:
+        """Booked and provisional together, None where there is neither."""
+        if self.booked_wh is None:
+            return self.provisional_wh or None
+        return self.booked_wh + self.provisional_wh
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the intervals so far that are metered or bridged, None where none has passed."""
+        found = self.envelope
+        return None if found is None or found.reason == "not_begun" else found.coverage
+
+
+@dataclass(slots=True)
 class MeterView:
     """One row of the meter table."""
 
     meter: str
     role: str
     confirmed: bool
+    today: Booked
+    month: Booked
+    depth: int = 0
+    """Below how many other meters of the table it stands."""
     power_w: float | None = None
     power_at_ms: int | None = None
-    today_wh: float | None = None
-    month_wh: float | None = None
-    coverage: float | None = None
-    """Share of the month's intervals that are metered or bridged."""
-    live: list[tuple[int, float]] = field(default_factory=list)
+    booked_until_ms: int | None = None
 
 
-@dataclass(slots=True)
-class DayView:
-    """One local day of all main meters."""
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Minute means of one meter; NaN where a minute has none."""
 
+    meter: str
     start_ms: int
-    energy_wh: float | None
-    metered_wh: float
-    bridged_wh: float
-    estimated_wh: float
-    coverage: float | None
+    power_w: Column
 
 
 @dataclass(slots=True)
@@ -59,151 +88,179 @@ class PageView:
     site: Site
     tz: ZoneInfo
     now_ms: int
+    today_ms: int
+    month_ms: int
     meters: list[MeterView] = field(default_factory=list)
+    total: MeterView | None = None
+    """All main meters together."""
+    shown: list[str] = field(default_factory=list)
+    """The meters that the charts are about."""
+    live: list[Live] = field(default_factory=list)
     days: list[DayView] = field(default_factory=list)
-    power_w: float | None = None
-    today_wh: float | None = None
-    provisional_wh: float = 0.0
-    """Part of today that comes from the live lane, not yet booked."""
-    month_wh: float | None = None
-    month_start_ms: int = 0
-    coverage: float | None = None
-    has_main: bool = False
-    booked_until_ms: int | None = None
+    strip: Strip | None = None
+
+    @property
+    def has_main(self) -> bool:
+        """Whether some meter measures the whole site."""
+        return self.total is not None
 
 
-def page_view(store: SeriesStore, site: Site, meters: Sequence[MeterVersion], now_ms: int) -> PageView:
-    """Reads everything the page needs.
+@dataclass(slots=True)
+class Reader:
+    """Reads what the page shows of one site at one instant."""
 
-    Args:
-        meters: The definitions that are valid now.
-    """
-    tz = ZoneInfo(site.zone)
-    month = boundaries("month", site.zone, now_ms, now_ms + 1)
-    today = boundaries("day", site.zone, now_ms, now_ms + 1)
-    month_ms, today_ms = int(month.edges_ms[0]), int(today.edges_ms[0])
-    first_day = boundaries("day", site.zone, now_ms - (DAYS - 1) * DAY_MS, now_ms + 1)
-    view = PageView(site=site, tz=tz, now_ms=now_ms, month_start_ms=month_ms)
-    tags = {"company": site.company, "site": site.id}
-    start_ms = min(month_ms, int(first_day.edges_ms[0]))
-    daily = _by_meter(store.read(site.company, "energy_1d", tags, start_ms, now_ms + DAY_MS))
-    quarters = _by_meter(
-        store.read(site.company, "energy_15m", tags, today_ms, now_ms + DAY_MS, ["energy_wh", "state"])
-    )
-    live = _by_meter(
-        store.read(site.company, "power_1m", tags, now_ms - LIVE_SPAN_MS, now_ms + HOUR_MS, ["power_mean_w"])
-    )
-    for version in meters:
-        row = MeterView(version.meter, version.role, version.confirmed)
-        _power(row, live.get(version.meter, []), now_ms)
-        booked_wh, until_ms = _today(quarters.get(version.meter, []), today_ms)
-        fresh_wh = _live_energy(row.live, max(today_ms, until_ms))
-        if booked_wh is not None or fresh_wh is not None:
-            row.today_wh = (booked_wh or 0.0) + (fresh_wh or 0.0)
-        row.month_wh, row.coverage = _month(daily.get(version.meter, []), month_ms, month.intervals(now_ms)[0])
-        if row.month_wh is not None and fresh_wh:
-            row.month_wh += fresh_wh
-        view.meters.append(row)
-        if version.role == "main":
-            view.has_main = True
-            view.provisional_wh += fresh_wh or 0.0
-            if until_ms > today_ms:
-                view.booked_until_ms = max(view.booked_until_ms or 0, until_ms)
-    mains = [row for row in view.meters if row.role == "main"]
-    view.power_w = _sum([row.power_w for row in mains])
-    view.today_wh = _sum([row.today_wh for row in mains])
-    view.month_wh = _sum([row.month_wh for row in mains])
-    covered = [row.coverage for row in mains if row.coverage is not None]
-    view.coverage = min(covered) if covered else None
-    names = {row.meter for row in mains}
-    view.days = _days([one for name in sorted(names) for one in daily.get(name, [])], first_day.edges_ms[:-1])
-    order = {"main": 0, UNASSIGNED: 9}
-    view.meters.sort(key=lambda row: (order.get(row.role, 5), row.role, row.meter))
-    return view
+    store: SeriesStore
+    site: Site
+    now_ms: int
+    decisions: Sequence[DecisionRecord] = ()
+    devices: Sequence[Device] = ()
+
+    def page(self, meters: Sequence[MeterVersion], chosen: str | None = None) -> PageView:
+        """Everything on the page.
+
+        Args:
+            meters: The definitions that are valid now.
+            chosen: The meter the charts are to be about; None: the main meters.
+        """
+        view = self.numbers(meters)
+        mains = [row.meter for row in view.meters if row.role == "main"]
+        known = [row.meter for row in view.meters]
+        view.shown = [chosen] if chosen in known and chosen is not None else mains or known[:1]
+        view.live = [self._live(meter) for meter in view.shown]
+        days = boundaries("day", self.site.zone, self.now_ms - (DAYS - 1) * DAY_MS, self.now_ms + 1).edges_ms
+        daily = {meter: self._rows("energy_1d", meter, days) for meter in view.shown}
+        quarters = {meter: self._rows("energy_15m", meter, days, ["state"]) for meter in view.shown}
+        if view.shown:
+            view.strip = strip(list(quarters.values()), days, view.tz, self._until(list(quarters.values())))
+            view.days = day_views(list(daily.values()), view.strip)
+        return view
+
+    def numbers(self, meters: Sequence[MeterVersion]) -> PageView:
+        """Power now, today and this month of every meter, without the charts."""
+        month = boundaries("month", self.site.zone, self.now_ms, self.now_ms + 1).edges_ms
+        today = boundaries("day", self.site.zone, self.now_ms, self.now_ms + 1).edges_ms
+        month_ms, today_ms = int(month[0]), int(today[0])
+        view = PageView(self.site, ZoneInfo(self.site.zone), self.now_ms, today_ms, month_ms)
+        source = EnergyRows(self.store, self.site, self.decisions)
+        rows = source.read(month_ms, int(today[1]), self.now_ms)
+        until = {meter: int(frame.at_ms[-1]) + QUARTER_MS for meter, frame in rows.items() if len(frame)}
+        minutes = self._minutes(list(until.values()))
+        spans = ((today_ms, int(today[1])), (month_ms, int(month[1])))
+        for version, depth in nested(meters, self.devices):
+            sums = [self._booked(rows, [version.meter], *span) for span in spans]
+            row = MeterView(version.meter, version.role, version.confirmed, sums[0], sums[1], depth)
+            row.booked_until_ms = until.get(version.meter)
+            _add_live(row, minutes.get(version.meter, []), self.now_ms)
+            view.meters.append(row)
+        mains = [row for row in view.meters if row.role == "main"]
+        if mains:
+            view.total = _total(mains, [self._booked(rows, [row.meter for row in mains], *span) for span in spans])
+        return view
+
+    def _booked(self, rows: Mapping[str, Frame], meters: list[str], start_ms: int, end_ms: int) -> Booked:
+        start_ms, end_ms = -(-start_ms // QUARTER_MS) * QUARTER_MS, end_ms // QUARTER_MS * QUARTER_MS
+        return Booked(start_ms, summed(rows, meters, start_ms, end_ms, self.site.zone, self.now_ms))
+
+    def _tags(self, **more: str) -> dict[str, str]:
+        return {"company": self.site.company, "site": self.site.id, **more}
+
+    def _rows(self, measurement: str, meter: str, days: Any, fields: list[str] | None = None) -> Frame:
+        start_ms, end_ms = int(days[0]), int(days[-1])
+        found = self.store.read(self.site.company, measurement, self._tags(meter=meter), start_ms, end_ms, fields)
+        return merged([one.frame for one in found])
+
+    def _until(self, frames: Sequence[Frame]) -> int:
+        """End of the rows that can exist by now; the newest may be late by one while the books are at work."""
+        due_ms = booked_ms(self.now_ms)
+        last_ms = max((int(frame.at_ms[-1]) + QUARTER_MS for frame in frames if len(frame)), default=0)
+        return last_ms if due_ms - QUARTER_MS <= last_ms <= due_ms else due_ms
+
+    def _minutes(self, until_ms: Sequence[int]) -> dict[str, list[Frame]]:
+        """Live minutes of all meters since the first of them was booked last."""
+        oldest_ms = self.now_ms - LIVE_SPAN_MS
+        start_ms = max(oldest_ms, min([*until_ms, self.now_ms - LIVE_MS - MINUTE_MS]))
+        span = (start_ms, self.now_ms + HOUR_MS)
+        return by_meter(self.store.read(self.site.company, "power_1m", self._tags(), *span, ["power_mean_w"]))
+
+    def _live(self, meter: str) -> Live:
+        start_ms = (self.now_ms - LIVE_SPAN_MS) // MINUTE_MS * MINUTE_MS
+        span = (start_ms, self.now_ms + 1)
+        tags = self._tags(meter=meter)
+        found = merged(
+            [one.frame for one in self.store.read(self.site.company, "power_1m", tags, *span, ["power_mean_w"])]
+        )
+        power = np.full(LIVE_SPAN_MS // MINUTE_MS, np.nan)
+        at = (found.at_ms - start_ms) // MINUTE_MS
+        here = at < len(power)
+        power[at[here]] = _column(found, "power_mean_w")[here]
+        return Live(meter, start_ms, power)
 
 
-def _sum(values: Sequence[float | None]) -> float | None:
-    """The sum, unless a part is missing: a total without one of its parts is no total."""
-    if not values or any(value is None for value in values):
+def nested(meters: Sequence[MeterVersion], devices: Sequence[Device]) -> list[tuple[MeterVersion, int]]:
+    """Main meters first, each meter above its parts, with its depth; an outlet stands below its strip."""
+    known = {version.meter: version for version in meters}
+    strips = {device.key: device.channel_of for device in devices if device.channel_of}
+    of_device = {version.device: name for name, version in known.items() if version.device and not version.phase}
+
+    def above(version: MeterVersion) -> str | None:
+        if version.parent in known:
+            return version.parent
+        device = version.device
+        if device is not None and device in strips:
+            return of_device.get(device._replace(device=strips[device]))
         return None
-    return sum(value for value in values if value is not None)
 
+    below: dict[str | None, list[MeterVersion]] = {}
+    for version in meters:
+        below.setdefault(above(version), []).append(version)
+    order = {"main": 0, UNASSIGNED: 9}
+    found: list[tuple[MeterVersion, int]] = []
 
-def _by_meter(found: Sequence[Series]) -> dict[str, list[Frame]]:
-    grouped: dict[str, list[Frame]] = {}
-    for one in found:
-        grouped.setdefault(one.tags["meter"], []).append(one.frame)
-    return grouped
+    def walk(parent: str | None, depth: int) -> None:
+        parts = below.get(parent, [])
+        for version in sorted(parts, key=lambda v: (order.get(v.role, 5), v.role, v.meter)):
+            found.append((version, depth))
+            if depth < len(known):
+                walk(version.meter, depth + 1)
+
+    walk(None, 0)
+    return found
 
 
 def _column(frame: Frame, name: str) -> Column:
     return frame.numbers.get(name, np.full(len(frame), np.nan))
 
 
-def _power(row: MeterView, frames: Sequence[Frame], now_ms: int) -> None:
-    points = sorted(
-        (int(at), float(power))
-        for frame in frames
-        for at, power in zip(frame.at_ms, _column(frame, "power_mean_w"), strict=True)
-        if power == power
+def _add_live(row: MeterView, frames: Sequence[Frame], now_ms: int) -> None:
+    """Power now, and the energy of the minutes that are not booked yet."""
+    minutes = merged(frames)
+    power = _column(minutes, "power_mean_w")
+    here = np.flatnonzero(~np.isnan(power) & (minutes.at_ms <= now_ms))
+    if not len(here):
+        return
+    at_ms, power = minutes.at_ms[here], power[here]
+    if now_ms - int(at_ms[-1]) <= LIVE_MS:
+        row.power_at_ms, row.power_w = int(at_ms[-1]), float(power[-1])
+    for period in (row.today, row.month):
+        fresh = at_ms >= max(period.start_ms, row.booked_until_ms or 0)
+        period.provisional_wh = float(np.maximum(power[fresh], 0.0).sum()) / 60.0
+
+
+def _total(mains: Sequence[MeterView], sums: list[Booked]) -> MeterView:
+    """The main meters together; a total without one of its parts is no total."""
+    today, month = sums
+    today.provisional_wh = sum(row.today.provisional_wh for row in mains)
+    month.provisional_wh = sum(row.month.provisional_wh for row in mains)
+    powers = [row.power_w for row in mains if row.power_w is not None]
+    stamps = [row.power_at_ms for row in mains if row.power_at_ms is not None]
+    whole = len(powers) == len(mains)
+    return MeterView(
+        meter=" + ".join(row.meter for row in mains),
+        role="main",
+        confirmed=all(row.confirmed for row in mains),
+        today=today,
+        month=month,
+        power_w=sum(powers) if whole else None,
+        power_at_ms=min(stamps) if whole else None,
+        booked_until_ms=min((row.booked_until_ms for row in mains if row.booked_until_ms), default=None),
     )
-    row.live = points
-    if points and now_ms - points[-1][0] <= LIVE_MS:
-        row.power_at_ms, row.power_w = points[-1]
-
-
-def _today(frames: Sequence[Frame], today_ms: int) -> tuple[float | None, int]:
-    """Booked energy since midnight and up to when rows are booked."""
-    total, until_ms = None, today_ms
-    for frame in frames:
-        energy = _column(frame, "energy_wh")
-        here = ~np.isnan(energy)
-        if bool(here.any()):
-            total = (total or 0.0) + float(energy[here].sum())
-        if len(frame):
-            until_ms = max(until_ms, int(frame.at_ms[-1]) + QUARTER_MS)
-    return total, until_ms
-
-
-def _live_energy(points: Sequence[tuple[int, float]], from_ms: int) -> float | None:
-    """Energy of the minutes that are not booked yet."""
-    fresh = [power for at, power in points if at >= from_ms]
-    return sum(fresh) / 60.0 if fresh else None
-
-
-def _month(frames: Sequence[Frame], month_ms: int, expected: Any) -> tuple[float | None, float | None]:
-    total, covered, weight = None, 0.0, 0.0
-    for frame in frames:
-        part = frame.between(month_ms, 2**62)
-        energy, coverage = _column(part, "energy_wh"), _column(part, "coverage")
-        here = ~np.isnan(energy)
-        if bool(here.any()):
-            total = (total or 0.0) + float(energy[here].sum())
-        covered += float(np.nansum(coverage))
-        weight += float(len(part))
-    return total, (covered / weight if weight else None)
-
-
-def _days(frames: Sequence[Frame], starts_ms: Any) -> list[DayView]:
-    found = []
-    for start in starts_ms:
-        parts = [(frame, int(np.searchsorted(frame.at_ms, start))) for frame in frames]
-        rows = [(f, i) for f, i in parts if i < len(f) and int(f.at_ms[i]) == int(start)]
-
-        def total(name: str, rows: list[tuple[Frame, int]] = rows) -> float | None:
-            values = [float(_column(f, name)[i]) for f, i in rows]
-            here = [v for v in values if v == v]
-            return sum(here) if here else None
-
-        coverage = [float(_column(f, "coverage")[i]) for f, i in rows]
-        found.append(
-            DayView(
-                int(start),
-                total("energy_wh"),
-                total("energy_metered_wh") or 0.0,
-                total("energy_bridged_wh") or 0.0,
-                total("energy_estimated_wh") or 0.0,
-                min((c for c in coverage if c == c), default=0.0 if not rows else None),
-            )
-        )
-    return found

@@ -1,3 +1,4 @@
+"use strict";
 window.addEventListener("DOMContentLoaded", () => {
-  SwaggerUIBundle({ url: "/v1/openapi.json", dom_id: "#swagger", validatorUrl: null, deepLinking: true });
+  window.SwaggerUIBundle({ url: "/v1/openapi.json", dom_id: "#swagger", validatorUrl: null, deepLinking: true });
 });

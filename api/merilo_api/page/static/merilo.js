@@ -2,85 +2,174 @@
 "use strict";
 (() => {
   const REFRESH_MS = 15000;
-  const COLOURS = { metered: "#0072B2", bridged: "#56B4E9", estimated: "#E69F00", missing: "#D55E00" };
+  const MINUTE_MS = 60000;
+  const STATES = ["missing", "estimated", "bridged", "metered"];
+  const LINES = ["--line-1", "--line-2", "--line-3", "--line-4"];
+  const PARTS = ["now-part", "meters-part", "quality-part", "live-say", "live-table", "days-say", "days"];
   const charts = {};
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 
-  const numbers = (doc) => JSON.parse((doc.getElementById("data") || { textContent: "{}" }).textContent || "{}");
   const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const font = () => getComputedStyle(document.body).fontFamily;
+  const numbers = (doc) => JSON.parse((doc.getElementById("data") || { textContent: "{}" }).textContent || "{}");
+  const narrow = (place) => place.clientWidth < 560;
+
+  // Patterns tell the states apart without colour; lines are in the paper's colour over the fill.
+  function decal(state) {
+    const base = { color: ink(`--${state}-mark`) };
+    return {
+      metered: { symbol: "none" },
+      bridged: { ...base, symbol: "circle", symbolSize: 0.55, dashArrayX: [[0, 6], [3, 3]], dashArrayY: [4, 2] },
+      estimated: { ...base, symbol: "rect", dashArrayX: [1, 0], dashArrayY: [2, 4], rotation: -Math.PI / 4 },
+      missing: { ...base, symbol: "rect", dashArrayX: [1, 0], dashArrayY: [2, 3], rotation: Math.PI / 4 },
+    }[state];
+  }
 
   function chart(id) {
     const place = document.getElementById(id);
     if (!place || !window.echarts) return null;
     place.classList.add("drawn");
-    place.style.display = "block";
-    if (!charts[id]) charts[id] = echarts.init(place, null, { renderer: "svg" });
+    if (!charts[id]) charts[id] = echarts.init(place, null, { renderer: "canvas" });
+    charts[id].resize();
     return charts[id];
   }
 
-  function base(language) {
-    return {
-      animation: !still.matches,
-      aria: { enabled: true, decal: { show: true } },
-      textStyle: { fontFamily: "inherit", color: ink("--ink") },
-      grid: { left: 8, right: 12, top: 36, bottom: 8, containLabel: true },
-      legend: { top: 0, textStyle: { color: ink("--ink") } },
-      tooltip: { trigger: "axis", backgroundColor: ink("--paper"), borderColor: ink("--line"), textStyle: { color: ink("--ink") } },
-    };
-  }
-
-  const axis = () => ({ axisLabel: { color: ink("--soft") }, axisLine: { lineStyle: { color: ink("--line") } }, splitLine: { lineStyle: { color: ink("--line") } } });
+  const label = () => ({ color: ink("--soft"), fontFamily: font(), fontSize: 12 });
+  const axis = (more) => ({
+    axisLabel: label(), axisTick: { show: false }, axisLine: { lineStyle: { color: ink("--line") } },
+    splitLine: { lineStyle: { color: ink("--line") } }, nameTextStyle: { ...label(), align: "left" }, ...more,
+  });
+  // Tooltips are drawn, not built of HTML: no inline style, so the page's policy can stay strict.
+  const tooltip = (more) => ({
+    renderMode: "richText", confine: true, backgroundColor: ink("--paper"), borderColor: ink("--edge"), borderWidth: 1,
+    textStyle: { color: ink("--ink"), fontFamily: font(), fontSize: 13, lineHeight: 20 }, ...more,
+  });
+  const legend = () => ({
+    top: 0, left: 0, itemWidth: 18, itemHeight: 12, itemGap: 14,
+    textStyle: { color: ink("--ink"), fontFamily: font(), fontSize: 13 },
+  });
+  const base = () => ({
+    animation: !still.matches, animationDuration: 250, aria: { enabled: true, label: { enabled: false }, decal: { show: false } },
+    textStyle: { fontFamily: font() },
+  });
 
   function drawLive(data) {
     const target = chart("chart-live");
     if (!target) return;
-    const clock = new Intl.DateTimeFormat(data.lang, { hour: "2-digit", minute: "2-digit", timeZone: data.tz });
+    const clock = new Intl.DateTimeFormat(data.lang === "bg" ? "bg" : "en-GB", { hour: "2-digit", minute: "2-digit", timeZone: data.tz });
+    const hour = (at) => clock.format(at).replace(/[^\d:]/g, "");
+    const { start, series } = data.live;
+    const peak = Math.max(0, ...series.flatMap((one) => one.power.filter((p) => p !== null)));
+    const [unit, scale, digits] = peak >= 2000 ? ["kW", 1000, 2] : ["W", 1, 0];
+    const format = new Intl.NumberFormat(data.lang, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    const points = (power) => power.map((p, i) => [start + i * MINUTE_MS, p === null ? null : p / scale]);
+    const step = narrow(document.getElementById("chart-live")) ? 6 : 3;
     target.setOption({
-      ...base(data.lang),
-      aria: { enabled: true },
-      xAxis: { type: "time", ...axis(), axisLabel: { color: ink("--soft"), formatter: (at) => clock.format(at) }, splitLine: { show: false } },
-      yAxis: { type: "value", min: 0, name: "W", nameTextStyle: { color: ink("--soft") }, ...axis() },
-      tooltip: {
-        ...base(data.lang).tooltip,
-        formatter: (rows) => clock.format(rows[0].value[0]) + rows.map((r) => `<br>${r.marker} ${echarts.format.encodeHTML(r.seriesName)}: ${r.value[1] === null ? "–" : Math.round(r.value[1]).toLocaleString(data.lang)} W`).join(""),
-      },
-      series: data.live.map((one, index) => ({
-        name: one.name, type: "line", showSymbol: false, connectNulls: false, lineStyle: { width: 2 },
-        color: ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"][index % 6],
-        areaStyle: data.live.length === 1 ? { opacity: 0.12 } : undefined,
-        data: broken(one.points),
+      ...base(),
+      grid: { left: 4, right: 14, top: series.length > 1 ? 48 : 28, bottom: 2, containLabel: true },
+      legend: { ...legend(), show: series.length > 1 },
+      xAxis: axis({
+        type: "value", min: start, max: start + 1440 * MINUTE_MS, splitLine: { show: false },
+        axisLabel: { ...label(), formatter: hour, customValues: wholeHours(start, step, hour), hideOverlap: true },
+      }),
+      yAxis: axis({ type: "value", min: 0, name: unit }),
+      tooltip: tooltip({
+        trigger: "axis",
+        formatter: (rows) => [hour(rows[0].value[0]), ...rows.map((r) =>
+          `${series.length > 1 ? `${r.seriesName}: ` : ""}${r.value[1] === null ? "–" : `${format.format(r.value[1])} ${unit}`}`)].join("\n"),
+      }),
+      series: series.map((one, index) => ({
+        name: one.name, type: "line", showSymbol: false, connectNulls: false, sampling: "lttb",
+        lineStyle: { width: 1.75, type: index ? [6, 3] : "solid" }, color: ink(LINES[index % LINES.length]),
+        areaStyle: series.length === 1 ? { opacity: 0.14 } : undefined, data: points(one.power),
       })),
     }, true);
   }
 
-  // A stretch without a minute is a gap in the line, never a bridge.
-  function broken(points) {
-    const found = [];
-    for (let i = 0; i < points.length; i += 1) {
-      if (i && points[i][0] - points[i - 1][0] > 300000) found.push([points[i - 1][0] + 60000, null]);
-      found.push(points[i]);
+  // Marks at the clock's own hours, wherever the window begins.
+  function wholeHours(start, step, hour) {
+    const values = [];
+    for (let at = Math.ceil(start / 3600000) * 3600000; at <= start + 1440 * MINUTE_MS; at += 3600000) {
+      if (parseInt(hour(at), 10) % step === 0) values.push(at);
     }
-    return found;
+    return values;
   }
 
   function drawDays(data) {
     const target = chart("chart-days");
     if (!target) return;
-    const bar = (key) => ({ name: data.words[key], type: "bar", stack: "energy", data: data.days[key], color: COLOURS[key], barCategoryGap: "25%" });
+    const { days, words } = data;
+    const some = days.missing.some((hours) => hours > 0);
+    const format = new Intl.NumberFormat(data.lang, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+    const look = (state) => ({
+      color: ink(`--${state}`), decal: decal(state), borderColor: ink(`--${state}-edge`), borderWidth: state === "metered" ? 0 : 1,
+    });
+    const bar = (state) => ({
+      name: words[state], type: "bar", stack: "energy", data: days[state].map((v) => v || null), itemStyle: look(state), barCategoryGap: "22%",
+    });
+    const categories = (more) => axis({ type: "category", data: days.labels, splitLine: { show: false }, ...more });
     target.setOption({
-      ...base(data.lang),
-      xAxis: { type: "category", data: data.days.labels, ...axis(), splitLine: { show: false } },
-      yAxis: [
-        { type: "value", name: "kWh", min: 0, nameTextStyle: { color: ink("--soft") }, ...axis() },
-        { type: "value", min: 0, max: 1, show: false },
+      ...base(),
+      grid: [
+        { left: 4, right: 8, top: 28, bottom: some ? 74 : 4, containLabel: true },
+        { left: 4, right: 8, height: some ? 34 : 0, bottom: 4, containLabel: true },
       ],
+      xAxis: [
+        categories({ gridIndex: 0, axisLabel: { ...label(), hideOverlap: true, show: true } }),
+        categories({ gridIndex: 1, axisLabel: { show: false } }),
+      ],
+      yAxis: [
+        axis({ type: "value", min: 0, name: words["per day"], gridIndex: 0 }),
+        axis({ type: "value", min: 0, max: 24, interval: 24, gridIndex: 1, show: some, name: `${words.missing}, ${words.hours}`, nameGap: 8, splitLine: { show: false }, axisLabel: { ...label(), formatter: (v) => (v ? `${v}` : "") } }),
+      ],
+      tooltip: tooltip({
+        trigger: "axis", axisPointer: { type: "shadow", label: { show: false } },
+        formatter: (rows) => {
+          const i = rows[0].dataIndex;
+          const lines = ["metered", "bridged", "estimated"].filter((state) => days[state][i] > 0).map((state) => `${words[state]}: ${format.format(days[state][i])} kWh`);
+          if (days.missing[i] > 0) lines.push(`${words.missing}: ${format.format(days.missing[i])} ${words.hours}`);
+          return [days.titles[i], ...lines].join("\n");
+        },
+      }),
       series: [
         bar("metered"), bar("bridged"), bar("estimated"),
-        { name: data.words.missing, type: "scatter", yAxisIndex: 1, symbol: "rect", color: COLOURS.missing,
-          symbolSize: (value) => (value ? [12, 6] : 0),
-          data: data.days.missing.map((share) => (share > 0.0005 ? 0.985 : null)),
-          tooltip: { valueFormatter: () => "" } },
+        { name: words.missing, type: "bar", xAxisIndex: 1, yAxisIndex: 1, data: days.missing.map((v) => v || null), itemStyle: look("missing"), barCategoryGap: "22%", barMinHeight: 3 },
+      ],
+    }, true);
+  }
+
+  function drawStrip(data) {
+    const target = chart("chart-strip");
+    if (!target || !data.strip.length) return;
+    const { days, words } = data;
+    const box = document.getElementById("chart-strip");
+    const cells = [];
+    const marks = { missing: [], estimated: [], bridged: [] };
+    data.strip.forEach((row, y) => row.forEach((code, x) => {
+      if (code < 0) return;
+      cells.push([x, y, code]);
+      // One mark for each hour, so that it can also be seen on a telephone.
+      if (code < 3 && (x % 4 === 0 || row[x - 1] !== code)) marks[STATES[code]].push([x % 4 === 0 && row[x + 1] === code ? x + 0.5 : x, y]);
+    }));
+    const time = (x) => `${String(Math.floor(x / 4)).padStart(2, "0")}:${String((x % 4) * 15).padStart(2, "0")}`;
+    const shapes = { missing: "path://M0 0L10 10M10 0L0 10", estimated: "path://M0 10L10 0", bridged: "circle" };
+    const sizes = { missing: 6, estimated: 6, bridged: 3 };
+    const mark = (state) => ({
+      type: "scatter", silent: true, symbol: shapes[state], symbolSize: sizes[state], data: marks[state], z: 3,
+      itemStyle: { color: ink(`--${state}-mark`), borderColor: ink(`--${state}-mark`), borderWidth: 1.25 },
+    });
+    target.setOption({
+      ...base(), animation: false,
+      grid: { left: 4, right: 8, top: 4, bottom: 2, containLabel: true },
+      xAxis: axis({ type: "category", data: Array.from({ length: 96 }, (_, x) => time(x)), splitLine: { show: false },
+        axisLabel: { ...label(), interval: (i) => i % (narrow(box) ? 24 : 12) === 0, showMaxLabel: false } }),
+      yAxis: axis({ type: "category", inverse: true, data: days.labels, splitLine: { show: false }, axisLabel: { ...label(), interval: 2 } }),
+      visualMap: { show: false, type: "piecewise", dimension: 2, seriesIndex: 0, pieces: STATES.map((state, code) => ({ value: code, color: ink(state === "metered" ? "--metered-pale" : `--${state}`) })) },
+      tooltip: tooltip({ formatter: (cell) => `${days.titles[cell.value[1]]}, ${time(cell.value[0])}\n${words[STATES[cell.value[2]]]}` }),
+      series: [
+        { type: "heatmap", data: cells, progressive: 0, itemStyle: { borderColor: ink("--paper"), borderWidth: narrow(box) ? 0 : 0.5 }, emphasis: { itemStyle: { borderColor: ink("--ink"), borderWidth: 1 } } },
+        mark("bridged"), mark("estimated"), mark("missing"),
       ],
     }, true);
   }
@@ -90,28 +179,41 @@
     if (!data.days) return;
     drawLive(data);
     drawDays(data);
+    drawStrip(data);
+    document.documentElement.dataset.drawn = "yes";
+  }
+
+  function stale(is) {
+    const place = document.getElementById("stale");
+    if (!place) return;
+    place.textContent = is ? place.dataset.text : "";
+    place.hidden = !is;
   }
 
   async function refresh() {
     if (document.hidden) return;
     try {
       const answer = await fetch(window.location.href, { credentials: "same-origin" });
-      if (!answer.ok) return;
       const doc = new DOMParser().parseFromString(await answer.text(), "text/html");
-      for (const id of ["live-part", "meters", "days", "devices"]) {
+      if (!answer.ok && !doc.getElementById("now-part")) return stale(true);
+      stale(false);
+      for (const id of PARTS) {
         const [now, next] = [document.getElementById(id), doc.getElementById(id)];
-        if (now && next && now.innerHTML !== next.innerHTML) now.replaceChildren(...next.childNodes);
+        if (now && next && now.innerHTML !== next.innerHTML && !now.contains(document.activeElement)) now.replaceChildren(...next.childNodes);
       }
+      const stamp = doc.getElementById("stale");
+      if (stamp) document.getElementById("stale").dataset.text = stamp.dataset.text;
       draw(doc);
     } catch (error) {
-      console.debug("page not read again", error);
+      stale(true);
     }
   }
 
   window.addEventListener("DOMContentLoaded", () => {
     draw();
     window.setInterval(refresh, REFRESH_MS);
-    window.addEventListener("resize", () => Object.values(charts).forEach((one) => one.resize()));
+    let waiting = 0;
+    window.addEventListener("resize", () => { window.clearTimeout(waiting); waiting = window.setTimeout(draw, 150); });
     dark.addEventListener("change", () => draw());
   });
 })();

@@ -1,0 +1,116 @@
+"""The last days of the meters that the charts are about: energy by state, and the state of every quarter of an hour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from merilo.frame import Frame, Instants
+from merilo.instants import HOUR_MS, QUARTER_MS, from_ms
+from merilo.ledger import BRIDGED, ESTIMATED, METERED, MISSING
+
+ABSENT = -1
+"""A quarter of an hour that has not been yet, or that the clock skipped."""
+QUARTERS = 96
+"""Of an ordinary local day."""
+
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strip:
+    """States of local days, by quarter of an hour on the wall clock."""
+
+    starts_ms: list[int]
+    codes: Codes
+    """One row a day, QUARTERS columns; the worse of two where the clock showed one twice."""
+    hours: NDArray[np.float64]
+    """Per day: hours metered, bridged, estimated, missing; true hours, also where the clock changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class DayView:
+    """One local day of the meters together."""
+
+    start_ms: int
+    energy_wh: float | None
+    """None where a meter has none."""
+    metered_wh: float
+    bridged_wh: float
+    estimated_wh: float
+    missing_h: float
+    coverage: float | None
+    """Of the hours so far, None where there are none yet."""
+
+
+def strip(frames: Sequence[Frame], edges_ms: Instants, tz: ZoneInfo, until_ms: int) -> Strip:
+    """The states of days.
+
+    Args:
+        frames: 15-minute rows of each meter, with their state; of several the worst state counts.
+        edges_ms: Edges of the local days.
+        tz: The zone that cut them.
+        until_ms: End of the rows that can exist by now.
+    """
+    n = len(edges_ms) - 1
+    starts = np.arange(int(edges_ms[0]), min(int(edges_ms[-1]), until_ms), QUARTER_MS)
+    state = np.full(len(starts), METERED, np.int64)
+    for frame in frames:
+        mine = np.full(len(starts), MISSING, np.int64)
+        at = np.searchsorted(starts, frame.at_ms)
+        here = (at < len(starts)) & (starts[at.clip(max=max(0, len(starts) - 1))] == frame.at_ms) if len(starts) else []
+        stored = frame.numbers.get("state", np.zeros(len(frame)))
+        mine[at[here]] = np.nan_to_num(stored[here]).astype(np.int64)
+        state = np.minimum(state, mine)
+    day = np.searchsorted(edges_ms, starts, "right") - 1
+    columns = _wall(starts, tz)
+    codes = np.full((n, QUARTERS), METERED + 1, np.int64)
+    np.minimum.at(codes, (day, columns), state)
+    codes[codes > METERED] = ABSENT
+    hours = np.zeros((n, 4))
+    np.add.at(hours, (day, METERED - state), QUARTER_MS / HOUR_MS)
+    return Strip([int(at) for at in edges_ms[:-1]], codes, hours)
+
+
+def _wall(starts_ms: Instants, tz: ZoneInfo) -> Codes:
+    """Which quarter of an hour the wall clock shows; the offset is looked up once an hour."""
+    hours, which = np.unique(starts_ms // HOUR_MS, return_inverse=True)
+    offsets = [from_ms(int(hour) * HOUR_MS).astimezone(tz).utcoffset() for hour in hours]
+    shift = np.array([0 if o is None else round(o.total_seconds() * 1000) for o in offsets], np.int64)
+    found: Codes = ((starts_ms + shift[which]) // QUARTER_MS) % QUARTERS if len(starts_ms) else np.empty(0, np.int64)
+    return found
+
+
+def day_views(daily: Sequence[Frame], states: Strip) -> list[DayView]:
+    """The days of meters together, oldest first."""
+    return [_day(daily, start_ms, states.hours[i]) for i, start_ms in enumerate(states.starts_ms)]
+
+
+def _day(daily: Sequence[Frame], start_ms: int, hours: NDArray[np.float64]) -> DayView:
+    def values(name: str) -> list[float]:
+        found = []
+        for frame in daily:
+            i = int(np.searchsorted(frame.at_ms, start_ms))
+            if i < len(frame) and int(frame.at_ms[i]) == start_ms:
+                value = float(frame.numbers.get(name, np.full(len(frame), np.nan))[i])
+                found += [value] if value == value else []
+        return found
+
+    energy = values("energy_wh")
+    passed = float(hours.sum())
+    return DayView(
+        start_ms,
+        sum(energy) if len(energy) == len(daily) else None,
+        sum(values("energy_metered_wh")),
+        sum(values("energy_bridged_wh")),
+        sum(values("energy_estimated_wh")),
+        float(hours[METERED - MISSING]),
+        float(hours[METERED - METERED] + hours[METERED - BRIDGED]) / passed if passed else None,
+    )
+
+
+STATES = {METERED: "metered", BRIDGED: "bridged", ESTIMATED: "estimated", MISSING: "missing"}
