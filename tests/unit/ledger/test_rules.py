@@ -321,3 +321,14 @@ def test_facts_begin_on_the_grid_and_a_walk_ends_on_it() -> None:
         walk_power(Trace.of([]), [FINE], 1)
     with pytest.raises(ValueError, match="at least one"):
         walk(Trace.of([]), [], 0)
+
+
+@pytest.mark.parametrize(("below", "detail"), [(2, "ignored"), (3, "rebased")])
+def test_a_small_fall_is_ignored_if_fewer_than_three_readings_lie_below(below: int, detail: str) -> None:
+    # Given: the register falls and comes up again in even steps within one run.
+    up = steady(START + 11 * MINUTE, below + 20, 10_000_000 - below * 50_000, 50_000)
+
+    done = walked(steady(START, 10, 10_000_000, 0) + up)
+
+    assert (only(done).kind, only(done).detail) == ("back_step", detail)
+    assert only(done).set_aside == (below if detail == "ignored" else 0)
