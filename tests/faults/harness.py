@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 from faults.nursery import Child, Nursery
 from merilo.ids import GatewayKey
@@ -40,12 +41,18 @@ COMPANY, SITE, GATEWAY = "example", "burgas", "gw1"
 KEY = GatewayKey(COMPANY, SITE, GATEWAY)
 ZONE = "Europe/Sofia"
 TOPIC = "netio/pdu1"
+DEVICES = ("office", "cooling", "pdu1")
+"""Modbus TCP with a meter for each phase, Modbus RTU, and an MQTT strip with outlets: three ways in, seven devices."""
 HISTORY_S = 300
 INGEST_GAPS = ("raw_written", "work_committed", "acknowledged")
 BOOKS_GAPS = ("rows_stored", "meters_stored", "checkpoints_stored")
 GAPS = (*INGEST_GAPS, *BOOKS_GAPS)
 RATE = 120.0
 """Shown seconds a real second: an hour is half a minute."""
+GAPS_WANTED = 3
+"""Kills in each named gap."""
+ENDED_MAX = 10
+"""Programs that end by themselves again and again are broken."""
 JITTER_S = (0.02, 0.12)
 """Before a killed program is started again."""
 
@@ -89,6 +96,8 @@ class Plant:
         token: The store's token, for InfluxDB 2.
         days: Days of history that wait in the gateway's outbox.
         faults: Whether devices' counters misbehave in the history.
+        holes: Hours of the history that are held back, see :meth:`late`.
+        live: Whether devices answer now; else only history is there.
         backlog_rate: Readings of the backlog that the gateway sends a second; 0: as many as it can.
         weak: Programs that run a deliberately weak build, by name.
         rate: Of the clock.
@@ -108,6 +117,8 @@ class Plant:
         rate: float = RATE,
         interval_s: int = 60,
         backlog_rate: int = 0,
+        holes: int = 0,
+        live: bool = True,
         seed: int = 1,
     ) -> None:
         self.folder, self.nursery, self.seed, self.token = folder, nursery, seed, token
@@ -127,11 +138,23 @@ class Plant:
         self.running: dict[str, Child] = {}
         self.broker: Server | None = None
         self._interval_s = interval_s
-        self._set_up(days, faults, backlog_rate)
+        self._holes: list[list[tuple[int, list[Reading]]]] = [[] for _ in range(holes)]
+        self._days, self._faults, self._backlog_rate, self._live = days, faults, backlog_rate, live
 
     # Setting up
 
-    def _set_up(self, days: int, faults: bool, backlog_rate: int) -> None:
+    def __enter__(self) -> Self:
+        try:
+            self._set_up()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _set_up(self) -> None:
         registry = self.registry()
         registry.add_company(Company(id=COMPANY, name="Example Ltd", raw_days=90, created_ms=self.start_ms))
         registry.add_site(
@@ -158,14 +181,21 @@ class Plant:
             "MERILO_BROKER_PASSWORD_FILE": str(self.folder / "collector.secret"),
         }
         ready = self._devices(secret)
+        for part in ("devices", "measures"):
+            name = "id" if part == "devices" else "device"
+            ready[part] = [one for one in ready[part] if one[name].split("-outlet-")[0] in DEVICES]
+        used = {one["bus"] for one in ready["devices"]}
+        ready["buses"] = {name: bus for name, bus in ready["buses"].items() if name in used}
         split = {m["device"] for m in ready["measures"] if m["phase"]}
         self.measures = {m["meter"]: m["circuit"] for m in ready["measures"] if m["phase"] or m["device"] not in split}
         """Meter to circuit. A device whose file names meters for its phases has none for its total."""
-        file = gateway_file(self.chain, ready, login, password, backlog_rate)
+        file = gateway_file(self.chain, ready, login, password, self._backlog_rate)
         file.write_text(file.read_text().replace("interval: 10s", f"interval: {self._interval_s}s"))
-        self.first_ms = floor_ms(self.start_ms, DAY_MS) - days * DAY_MS + HOUR_MS
-        if days:
-            self._fill(faults)
+        self.first_ms = floor_ms(self.start_ms, DAY_MS) - self._days * DAY_MS + HOUR_MS
+        if self._days:
+            self._fill()
+        if not self._live:
+            self.stop("devices")
         registry.close()
 
     def _broker_ready(self) -> bool:
@@ -175,7 +205,7 @@ class Plant:
             probe.settimeout(1)
             return probe.connect_ex(("127.0.0.1", self.chain.broker_port)) == 0
 
-    def _devices(self, secret: str) -> dict[str, list[dict[str, str]]]:
+    def _devices(self, secret: str) -> dict[str, Any]:
         ready = self.folder / "devices.json"
         arguments = [
             "simulators", "run", "--seed", str(self.seed), "--ready", str(ready),
@@ -185,14 +215,14 @@ class Plant:
         environment = self.environment | {"MERILO_SIMULATORS_MQTT_PASSWORD": secret}
         self.running["devices"] = self.nursery.start(arguments, environment, self.logs / "devices.log")
         assert wait_for(ready.exists, 40), (self.logs / "devices.log").read_text()[-2000:]
-        found: dict[str, list[dict[str, str]]] = json.loads(ready.read_text())
+        found: dict[str, Any] = json.loads(ready.read_text())
         return found
 
-    def _fill(self, faults: bool) -> None:
+    def _fill(self) -> None:
         """Leaves the past in the outbox, as an outage of that length would have; some counters misbehave in it."""
         site = example_site(self.seed)
         middle = self.first_ms + DAY_MS
-        if faults:
+        if self._faults:
             site.meter("office").faults.add(
                 Spike(from_ms=middle + 2 * HOUR_MS, until_ms=middle + 2 * HOUR_MS + 20 * MINUTE_MS, wh=10_000_000),
                 ZeroBurst(from_ms=middle + 5 * HOUR_MS, until_ms=middle + 5 * HOUR_MS + 30 * MINUTE_MS),
@@ -205,8 +235,20 @@ class Plant:
         cycles: dict[int, list[Reading]] = {}
         end_ms = floor_ms(self.start_ms, HISTORY_S * 1000)
         for device, at_ms, values in site_history(site, self.first_ms, end_ms, HISTORY_S * 1000):
+            if device.split("-outlet-")[0] not in DEVICES:
+                continue
             cycles.setdefault(at_ms, []).append(Reading(device=device, at_ms=at_ms, values=values))
+        for number, held_back in enumerate(self._holes):
+            from_ms = self.first_ms + 20 * HOUR_MS + number * 7 * HOUR_MS
+            for at_ms in [at_ms for at_ms in cycles if from_ms <= at_ms < from_ms + HOUR_MS]:
+                held_back.append((at_ms, cycles.pop(at_ms)))
         box.append_all(sorted(cycles.items()))
+        box.close()
+
+    def late(self) -> None:
+        """Puts the next hour that was held back into the outbox of the gateway, which must not run."""
+        box = Outbox(self.folder / "gateway" / "outbox.sqlite")
+        box.append_all(self._holes.pop(0))
         box.close()
 
     def registry(self) -> Registry:
@@ -306,12 +348,12 @@ def any_moment(short_s: tuple[float, float], long_s: tuple[float, float], long_s
 
 
 def gap_or(other: Plan, gaps: Sequence[str], patience_s: float, most: int = 3) -> Plan:
-    """Every other life ends in the gap that was hit least, if the program gets there in time."""
+    """Some lives end in the gap that was hit least, if the program gets there in time: many until each was hit."""
 
     def plan(chance: random.Random, kills: Kills) -> Life:
-        if chance.random() < 0.5:
-            return other(chance, kills)
         gap = min(gaps, key=lambda name: (kills.gaps[name], chance.random()))
+        if chance.random() > (0.6 if kills.gaps[gap] < GAPS_WANTED else 0.2):
+            return other(chance, kills)
         return Life(patience_s, gap, chance.randint(1, most))
 
     return plan
@@ -374,6 +416,7 @@ class Killer:
                 self.kills.gaps[life.gap] += 1
             else:
                 self.kills.itself.append(f"{name}: {self._plant.log(name)[-1500:]}")
+                assert len(self.kills.itself) <= ENDED_MAX, self.kills.itself[-1]
             child.close()
             time.sleep(chance.uniform(*JITTER_S))
 
@@ -386,3 +429,35 @@ def wait_for(condition: Callable[[], bool], seconds: float, every_s: float = 0.1
             return True
         time.sleep(every_s)
     return condition()
+
+
+def plans(*names: str) -> dict[str, Plan]:
+    """How each process is killed in a kill test."""
+    soon, late = (0.1, 0.8), (1.5, 3.0)
+    every: dict[str, Plan] = {
+        "gateway": any_moment((0.2, 0.9), late),
+        "broker": any_moment(soon, late, 0.3),
+        "store": any_moment(soon, late, 0.3),
+        "collector": gap_or(any_moment(soon, late), INGEST_GAPS, 2.5),
+        "books": gap_or(any_moment((0.1, 0.9), late), BOOKS_GAPS, 4.0, 1),
+    }
+    return {name: every[name] for name in names}
+
+
+def come_to_rest(plant: Plant, before_end: Callable[[], None] = lambda: None) -> None:
+    """Lets the chain run undisturbed until everything is acknowledged, then ends it.
+
+    Args:
+        before_end: Called while collector and books still run and nothing more is read from devices.
+    """
+    plant.start_all()
+    assert wait_for(lambda: plant.waiting_rows() <= 2, 60), f"{plant.waiting_rows()} cycles are not acknowledged"
+    plant.stop("devices")
+    for _ in range(3):  # what was half gathered is stored when the gateway ends, and sent at its next start
+        assert wait_for(lambda: plant.waiting_rows() == 0, 60), f"{plant.waiting_rows()} cycles are not acknowledged"
+        plant.stop("gateway")
+        if plant.waiting_rows() == 0:
+            break
+        plant.start_all("gateway")
+    before_end()
+    plant.stop("gateway", "collector", "books")

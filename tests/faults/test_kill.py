@@ -1,0 +1,132 @@
+"""Everything is killed at random while devices run: afterwards nothing is lost, nothing doubled, and books are right.
+
+The books are compared, row by row and field by field, with books kept in one pass from the same raw readings into an
+empty store. Deliberately weak builds must fail the same test.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faults.checker import Verdict, check
+from faults.harness import (
+    BOOKS_GAPS,
+    GAPS,
+    GAPS_WANTED,
+    INGEST_GAPS,
+    Killer,
+    Kills,
+    Life,
+    Plant,
+    come_to_rest,
+    plans,
+    wait_for,
+)
+from faults.nursery import Nursery
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+
+KILLS_WANTED = 50
+SECONDS_MAX = 90.0
+SEED = int(os.environ.get("MERILO_SEED", "0")) or time.time_ns() % 1_000_000
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    found = Nursery()
+    yield found
+    found.close()
+
+
+def enough(kills: Kills, names: tuple[str, ...], wanted: int) -> bool:
+    return all(kills.of[name] >= wanted for name in names) and all(kills.gaps[gap] >= GAPS_WANTED for gap in GAPS)
+
+
+def run(plant: Plant, names: tuple[str, ...], wanted: int, seconds: float) -> tuple[Kills, Verdict]:
+    """Kills, lets the chain come to rest, checks; prints what happened."""
+    began = time.monotonic()
+    kills = Killer(plant, plans(*names), SEED).run(lambda k: enough(k, names, wanted), seconds)
+    killed_s = time.monotonic() - began
+    come_to_rest(plant)
+    verdict = check(plant, plant.folder / "scratch")
+    print(f"\nseed {SEED} | {killed_s:.0f} s of {time.monotonic() - began:.0f} s | {kills.text()} | {verdict.text()}")
+    return kills, verdict
+
+
+def test_kills_of_every_process_and_in_every_gap_lose_nothing_and_change_no_figure(
+    tmp_path: Path, nursery: Nursery
+) -> None:
+    names = ("gateway", "broker", "collector", "books")
+    with Plant(tmp_path, nursery, days=6) as plant:
+        kills, verdict = run(plant, names, KILLS_WANTED, SECONDS_MAX)
+
+    assert verdict.wrong == []
+    assert verdict.events > 0, "no disturbance was booked"
+    assert kills.itself == [], "a program ended although nobody killed it"
+    for name in names:
+        assert kills.of[name] >= KILLS_WANTED, f"{name} was killed {kills.of[name]} times only"
+    for gap in (*INGEST_GAPS, *BOOKS_GAPS):
+        assert kills.gaps[gap] > 0, f"no kill landed in the gap {gap}"
+
+
+def late_hours(plant: Plant, gaps: tuple[str, ...]) -> None:
+    """For each gap an hour arrives late, and the program is killed in exactly this gap while it deals with it."""
+    plant.start_all()
+    settled(plant)
+    for gap in gaps:
+        victim = "collector" if gap in INGEST_GAPS else "books"
+        plant.stop("gateway", victim)
+        plant.late()
+        child, mark = plant.start(victim, Life(60, gap))
+        plant.start_all("gateway")
+        assert child.wait(60), f"{victim} did not get to the gap {gap}"
+        child.close()
+        assert mark is not None
+        assert mark.exists(), plant.log(victim)[-2000:]
+        plant.start_all(victim)
+        settled(plant)
+    plant.stop("gateway", "collector", "books")
+
+
+def settled(plant: Plant) -> None:
+    """Waits until nothing waits any more."""
+    registry = plant.registry()
+    work = registry.work()
+    assert wait_for(lambda: plant.waiting_rows() == 0 and work.pending_count() == 0, 60), plant.log("books")[-2000:]
+    registry.close()
+
+
+def test_a_kill_exactly_in_each_gap_while_an_hour_arrives_late_changes_no_figure(
+    tmp_path: Path, nursery: Nursery
+) -> None:
+    with Plant(tmp_path, nursery, days=4, rate=1.0, holes=len(GAPS), live=False) as plant:
+        late_hours(plant, GAPS)
+        verdict = check(plant, tmp_path / "scratch")
+
+    assert verdict.wrong == []
+
+
+def test_a_build_without_a_work_table_leaves_the_late_hour_unbooked(tmp_path: Path, nursery: Nursery) -> None:
+    with Plant(tmp_path, nursery, days=2, rate=1.0, holes=1, live=False, weak={"collector": "no_work_table"}) as plant:
+        late_hours(plant, ("acknowledged",))
+        verdict = check(plant, tmp_path / "scratch", energy=False)
+
+    assert any(text.startswith("register_15m") for text in verdict.wrong), verdict
+
+
+@pytest.mark.parametrize(
+    ("program", "weak", "seconds"),
+    [("gateway", "freed_on_puback", 12.0), ("collector", "acknowledged_before_commit", 12.0)],
+)
+def test_a_weak_build_fails_the_kill_test(
+    tmp_path: Path, nursery: Nursery, program: str, weak: str, seconds: float
+) -> None:
+    with Plant(tmp_path, nursery, days=2, faults=False, weak={program: weak}) as plant:
+        _, verdict = run(plant, ("gateway", "broker", "collector"), 1_000, seconds)
+
+    assert any("readings lost" in text for text in verdict.wrong), verdict
