@@ -9,7 +9,7 @@ step "format, lint, types, import contracts"
 $bin/ruff format --check . && $bin/ruff check . && $bin/mypy && $bin/lint-imports --no-cache
 
 step "unit tests"
-$bin/pytest tests/unit -q -p no:cacheprovider
+$bin/pytest tests/unit -q -m "not long" -p no:cacheprovider
 
 step "contracts, integration, faults, page"
 if [ -z "${MERILO_TEST_INFLUXD2:-}${MERILO_TEST_INFLUX_URL:-}" ]; then

@@ -1,7 +1,8 @@
 """The walk of a device that gives power only: the trapezoid between its samples is its energy.
 
 Every sample is a level, nothing that follows can change what lies before it, so there are no breaks and no events.
-Between two samples energy grows evenly; it is rounded once, half up, on the cumulative value of the pair.
+Between two samples energy grows evenly; it is kept exactly, in halves of mW·ms, and rounded half up once a row. An
+anchor carries what the row before it is short of a whole mWh, so that a restart rounds as one walk does.
 
 Decision: a hole is what exceeds the nominal distance of two samples, so that a pair may be that much longer than the
 longest hole an estimate may cross.
@@ -69,25 +70,34 @@ class _Pairs:
         self.estimated: Bools = ~self.known & (distance <= hole)
         self.total = p[:-1] + p[1:]
         used = np.where(self.known | self.estimated, distance, 0)
-        whole = _energy(self.total, used)
-        self.sums = {
-            "known_mwh": _cumulative(np.where(self.known, whole, 0)),
-            "known_ms": _cumulative(np.where(self.known, used, 0)),
-            "estimated_mwh": _cumulative(np.where(self.estimated, whole, 0)),
-            "estimated_ms": _cumulative(np.where(self.estimated, used, 0)),
-        }
+        whole, rest = _energy(self.total, used)
+        self.sums: dict[str, Ints] = {}
+        for kind, mask in (("known", self.known), ("estimated", self.estimated)):
+            for unit, values in (("mwh", whole), ("rest", rest), ("ms", used)):
+                self.sums[f"{kind}_{unit}"] = _cumulative(np.where(mask, values, 0))
 
     def walk(self, until_ms: int) -> Walk:
         sheet = Sheet(self.first, until_ms)
         if sheet.count:
             grid = sheet.first_ms + QUARTER_MS * np.arange(sheet.count + 1, dtype=np.int64)
-            for name, values in self._up_to(grid).items():
-                sheet.columns[name][:] = np.diff(values)
-                sheet.columns[name][0] += getattr(self.first, name)
-            sheet.resume(_row(sheet.first_ms, {name: int(sheet.columns[name][0]) for name in self.sums}))
+            grown = {name: np.diff(values) for name, values in self._up_to(grid).items()}
+            for name, value in self._before().items():
+                grown[name][0] += value
+            for kind in ("known", "estimated"):
+                rounded = (grown[f"{kind}_rest"] + CURVE_PER_MWH // 2) // CURVE_PER_MWH
+                sheet.columns[f"{kind}_mwh"][:] = grown[f"{kind}_mwh"] + rounded
+                sheet.columns[f"{kind}_ms"][:] = grown[f"{kind}_ms"]
+            sheet.resume(_row(sheet.first_ms, {name: int(sheet.columns[name][0]) for name in _STORED}))
         days = [self._at(int(i)) for i in self._day_firsts()]
         head = self._at(len(self.t) - 1)
         return Walk(sheet.rows(), (), with_head(days, head), head)
+
+    def _before(self) -> dict[str, int]:
+        """What the first row holds from before the anchor."""
+        found = {name: getattr(self.first, name) for name in _STORED}
+        if self.anchor is not None:
+            found |= {"known_rest": self.anchor.known_rest, "estimated_rest": self.anchor.estimated_rest}
+        return found
 
     def _up_to(self, instants: Ints) -> dict[str, Ints]:
         """Cumulative energy and covered time at any instants, from the first sample on."""
@@ -97,13 +107,14 @@ class _Pairs:
         i = np.clip(np.searchsorted(self.t, inside, side="right") - 1, 0, len(self.t) - 2)
         covered = self.known[i] | self.estimated[i]
         time = np.where(covered, inside - self.t[i], 0)
-        energy = _energy(self.total[i], time)
-        added = {"known_mwh": energy, "known_ms": time, "estimated_mwh": energy, "estimated_ms": time}
+        whole, rest = _energy(self.total[i], time)
+        added = {"mwh": whole, "rest": rest, "ms": time}
         kinds = {"known": self.known[i], "estimated": self.estimated[i]}
-        return {
-            name: np.asarray(sums[i] + np.where(kinds[name.split("_")[0]], added[name], 0), np.int64)
-            for name, sums in self.sums.items()
-        }
+        found: dict[str, Ints] = {}
+        for name, sums in self.sums.items():
+            kind, unit = name.split("_")
+            found[name] = np.asarray(sums[i] + np.where(kinds[kind], added[unit], 0), np.int64)
+        return found
 
     def _day_firsts(self) -> Ints:
         _, firsts = np.unique(self.t // DAY_MS, return_index=True)
@@ -120,10 +131,30 @@ class _Pairs:
         start = {name: int(values[0]) for name, values in self._up_to(np.array([row], np.int64)).items()}
         sums = {name: int(values[i]) - start[name] for name, values in self.sums.items()}
         if row == self.first.start_ms:
-            sums = {name: value + getattr(self.first, name) for name, value in sums.items()}
+            for name, value in self._before().items():
+                sums[name] += value
+        for kind in ("known", "estimated"):
+            carried, sums[f"{kind}_rest"] = divmod(sums[f"{kind}_rest"], CURVE_PER_MWH)
+            sums[f"{kind}_mwh"] += carried
         power = int(self.p[i])
         segment = int(self.t[0]) if self.anchor is None else self.anchor.segment_ms
-        return Anchor(at, at, 0, 0, segment, 0, at, power, _row(row, sums), power_mw=power)
+        return Anchor(
+            at,
+            at,
+            0,
+            0,
+            segment,
+            0,
+            at,
+            power,
+            _row(row, sums),
+            power_mw=power,
+            known_rest=sums["known_rest"],
+            estimated_rest=sums["estimated_rest"],
+        )
+
+
+_STORED = ("known_mwh", "known_ms", "estimated_mwh", "estimated_ms")
 
 
 def _row(start_ms: int, sums: Mapping[str, int]) -> RowSums:
@@ -140,11 +171,12 @@ def _cumulative(values: Ints) -> Ints:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(values)])
 
 
-def _energy(total_mw: Ints, time_ms: Ints) -> Ints:
-    """Energy of two powers' sum over a time, rounded half up [mWh]; exact where the product leaves 64 bits."""
-    half = CURVE_PER_MWH // 2
+def _energy(total_mw: Ints, time_ms: Ints) -> tuple[Ints, Ints]:
+    """Energy of two powers' sum over a time: whole mWh and the rest in halves of mW·ms; exact beyond 64 bits too."""
     largest = int(total_mw.max(initial=0)) * int(time_ms.max(initial=0))
     if largest < 1 << 62:
-        return np.asarray((total_mw * time_ms + half) // CURVE_PER_MWH, np.int64)
+        product = total_mw * time_ms
+        return np.asarray(product // CURVE_PER_MWH, np.int64), np.asarray(product % CURVE_PER_MWH, np.int64)
     pairs = zip(total_mw.tolist(), time_ms.tolist(), strict=True)
-    return np.array([(total * time + half) // CURVE_PER_MWH for total, time in pairs], np.int64)
+    parts = [divmod(total * time, CURVE_PER_MWH) for total, time in pairs]
+    return np.array([p[0] for p in parts], np.int64), np.array([p[1] for p in parts], np.int64)

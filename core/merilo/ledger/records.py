@@ -65,6 +65,9 @@ class Anchor(msgspec.Struct, frozen=True):
     """All that was booked up to there, as a register value."""
     power_mw: int | None = None
     """The sample, for a meter without register."""
+    known_rest: int = 0
+    """Of a meter without register: what the row has beyond its whole known mWh, in halves of mW·ms."""
+    estimated_rest: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
