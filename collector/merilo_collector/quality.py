@@ -122,8 +122,11 @@ class DailyQuality:
             device=device.device,
         )
         for event in events:
-            if low <= event.at_ms < high and event.code in found:
-                found[event.code][int(np.searchsorted(days.edges_ms, event.at_ms, "right")) - 1] += 1.0
+            if not low <= event.at_ms < high:
+                continue
+            day = int(np.searchsorted(days.edges_ms, event.at_ms, "right")) - 1
+            for name in {event.code, str(event.parameters.get("detail", ""))} & found.keys():
+                found[name][day] += 1.0
         return found
 
 
