@@ -9,19 +9,21 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from merilo import topics, wire
-from merilo.errors import PayloadError, StoreRefusedError, StoreUnavailableError
+from merilo.errors import PayloadError, StoreError
 from merilo.ids import DeviceKey, GatewayKey, RegisterKey
 from merilo.instants import DAY_MS, SECOND_MS, floor_ms, to_text
-from merilo.ports import Point, SeriesStore
+from merilo.ports import Point, Rejected, SeriesStore
 from merilo.reading import Reading
 from merilo_adapters.registry import ALL, Registry
 from merilo_adapters.registry.work import DeadLetter, Work, WorkBatch
 from merilo_collector.checksum import row_hash
 from merilo_collector.days import local_day
 from merilo_collector.intake import Delivery
+from merilo_collector.old_days import WRITTEN, old_before_ms, scope_of
 from merilo_collector.ranges import Ranges
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ DEVICES_PER_GATEWAY_MAX = 200
 """New devices one gateway may bring: a bound on what a broken payload can create."""
 DEAD_PAYLOAD_MAX = 65_536
 """Bytes of a message kept with a dead letter."""
+WRITERS = 4
+"""Companies whose points are written at the same time; more than that a small server's disk does not serve."""
 
 
 @dataclass(slots=True)
@@ -56,6 +60,19 @@ class Taken:
         """Topic and payload that free exactly this message's numbers at its gateway."""
         ack = wire.Ack(epoch=self.epoch, first=self.first, last=self.last, rejected=tuple(self.rejected))
         return topics.build(self.gateway, "ack"), wire.to_payload(ack)
+
+
+@dataclass(slots=True)
+class Share:
+    """What one company gets of a batch."""
+
+    company: str
+    messages: list[Taken]
+    points: list[Point] = field(default_factory=list)
+    owner: list[tuple[Taken, int]] = field(default_factory=list)
+    """Message and number of each point."""
+    refused: list[tuple[Taken, int, str, str]] = field(default_factory=list)
+    """Message, number, reason and detail of what the receiver does not take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +119,7 @@ class Ingest:
         self._devices: set[DeviceKey] = set()
         self._zones: dict[tuple[str, str], str] = {}
         self._received: dict[tuple[GatewayKey, str], Ranges] = {}
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
         self._names: dict[tuple[GatewayKey, str], tuple[DeviceKey, RegisterKey, str]] = {}
 
     def handle(self, batch: Sequence[Delivery], now_ms: int) -> Outcome:
@@ -122,12 +140,13 @@ class Ingest:
                 done.append(delivery)
         failed: dict[str, str] = {}
         written: list[Taken] = []
-        for company, messages in taken.items():
-            try:
-                self._write(company, messages, work, now_ms)
-                written.extend(messages)
-            except (StoreUnavailableError, StoreRefusedError) as error:
-                failed[company] = str(error)
+        shares = [self._share(company, messages, now_ms) for company, messages in taken.items()]
+        for share, found in zip(shares, self._write(shares), strict=True):
+            if isinstance(found, StoreError):
+                failed[share.company] = str(found)
+                continue
+            self._settle(share, found, work, now_ms)
+            written.extend(share.messages)
         if written:
             self._steps.reached("raw_written")
         for message in written:
@@ -188,10 +207,9 @@ class Ingest:
             found = self._received[(gateway, epoch)] = Ranges(self._work.received(gateway, epoch))
         return found
 
-    def _write(self, company: str, messages: list[Taken], work: WorkBatch, now_ms: int) -> None:
-        """Writes what can be taken of these messages; what the receiver or the store refuses moves to ``rejected``."""
-        points: list[Point] = []
-        owner: list[tuple[Taken, int]] = []
+    def _share(self, company: str, messages: list[Taken], now_ms: int) -> Share:
+        """Parts what can be taken of a company's messages from what the receiver refuses."""
+        share = Share(company, messages)
         late_max_ms = self._late_max_ms.get(company)
         earliest_ms = 0 if late_max_ms is None else now_ms - late_max_ms
         latest_ms = now_ms + FUTURE_MAX_MS
@@ -202,17 +220,35 @@ class Ingest:
                 number, reading = pair
                 if reading.device in refused:
                     detail = f"{reading.device}: this gateway brings too many new devices"
-                    self._reject(taken, number, "too_many_devices", detail, work, now_ms)
+                    share.refused.append((taken, number, "too_many_devices", detail))
                 elif not earliest_ms <= reading.at_ms <= latest_ms:
-                    self._reject(taken, number, *_untimely(reading, now_ms, late_max_ms), work, now_ms)
+                    share.refused.append((taken, number, *_untimely(reading, now_ms, late_max_ms)))
                 else:
                     good.append(pair)
-                    points.append(Point((*taken.gateway, reading.device), reading.at_ms, reading.values))
-                    owner.append((taken, number))
+                    share.points.append(Point((*taken.gateway, reading.device), reading.at_ms, reading.values))
+                    share.owner.append((taken, number))
             taken.readings = good
-        for position, reason in self._store_of(company).write(company, "readings", points):
-            taken, number = owner[position]
-            self._reject(taken, number, "store_refused", reason, work, now_ms)
+        return share
+
+    def _write(self, shares: Sequence[Share]) -> list[list[Rejected] | StoreError]:
+        """Writes each company's points, several companies at once: each waits for a disk most of the time."""
+        opened: list[SeriesStore | StoreError] = []
+        for share in shares:
+            try:
+                opened.append(self._store_of(share.company))
+            except StoreError as error:
+                opened.append(error)
+        if len(shares) == 1:
+            return [_put(shares[0], opened[0])]
+        return list(self._writers.map(_put, shares, opened))
+
+    def _settle(self, share: Share, refused: Sequence[Rejected], work: WorkBatch, now_ms: int) -> None:
+        """Rejects what receiver and store refused, now that the rest is stored."""
+        for taken, number, reason, detail in share.refused:
+            self._reject(taken, number, reason, detail, work, now_ms)
+        for position, detail in refused:
+            taken, number = share.owner[position]
+            self._reject(taken, number, "store_refused", detail, work, now_ms)
             taken.readings = [pair for pair in taken.readings if pair[0] != number]
 
     def _new_devices(self, taken: Taken, now_ms: int) -> list[DeviceKey]:
@@ -238,12 +274,15 @@ class Ingest:
         work.received.append((taken.gateway, taken.epoch, taken.first, taken.last))
         seen = self._seen(taken.gateway, taken.epoch)
         zone = self._zones[taken.gateway.company, taken.gateway.site]
-        late_ms = now_ms - LATE_AFTER_MS
+        late_ms, old_ms = now_ms - LATE_AFTER_MS, old_before_ms(now_ms)
+        old_scope = scope_of(WRITTEN, taken.gateway.company, now_ms)
         for number, reading in taken.readings:
             key, whole, prefix = self._named(taken.gateway, reading.device)
             at_ms = reading.at_ms
             work.touch(whole, at_ms, at_ms)
             scope = prefix + local_day(at_ms, zone)
+            if at_ms < old_ms:
+                work.count(old_scope, str(floor_ms(at_ms, DAY_MS)), 1)
             if number in seen:
                 work.count(scope, "duplicate", 1)
                 continue
@@ -260,6 +299,16 @@ class Ingest:
             key = DeviceKey(*gateway, device)
             found = self._names[gateway, device] = (key, RegisterKey(*key, ALL), "/".join(key) + "/")
         return found
+
+
+def _put(share: Share, store: SeriesStore | StoreError) -> list[Rejected] | StoreError:
+    """Writes one company's points; what goes wrong is given back, so that the other companies' writes stand."""
+    if isinstance(store, StoreError):
+        return store
+    try:
+        return store.write(share.company, "readings", share.points)
+    except StoreError as error:
+        return error
 
 
 def _untimely(reading: Reading, now_ms: int, late_max_ms: int | None) -> tuple[str, str]:
