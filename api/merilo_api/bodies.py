@@ -34,7 +34,7 @@ _WORDS = np.array([STATES[code] for code in range(4)] + [None], object)
 
 def rounded(column: Column, digits: int = 3) -> Column:
     """Numbers for people and programs; what is not there stays NaN and is encoded as null."""
-    found: Column = np.round(column.astype(np.float64), digits) + 0.0  # no minus before a zero
+    found: Column = np.asarray(np.round(column, digits), np.float64) + 0.0  # no minus before a zero
     found[~np.isfinite(found)] = np.nan
     return found
 

@@ -28,3 +28,23 @@ def run(
     from merilo_api.run import serve
 
     serve(data, host, port, verbose=verbose)
+
+
+@app.command("openapi")
+def openapi() -> None:
+    """Print the description of the API (OpenAPI 3.1)."""
+    import tempfile
+
+    from merilo_adapters.clock import Clock
+    from merilo_adapters.company_stores import CompanyStores
+    from merilo_adapters.installation import installation
+    from merilo_adapters.registry import Registry
+    from merilo_api.app import create_app
+    from merilo_api.openapi import committed
+
+    with tempfile.TemporaryDirectory(prefix="merilo-") as folder:
+        place = installation(Path(folder))
+        registry = Registry.open(f"sqlite:///{folder}/registry.db")
+        app = create_app(registry, registry.work(), CompanyStores(place, registry), Clock())
+        print(committed(app), end="")
+        registry.close()

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from merilo_api.access import COOKIE, address
-from merilo_api.problems import problem
+from merilo_api.problems import Refused, problem
 from merilo_api.rates import Rates
 
 log = logging.getLogger(__name__)
@@ -25,16 +25,13 @@ PATH_MAX = 2_000
 UNCOUNTED = ("/static/", "/healthz", "/readyz")
 
 
-class _TooLargeError(Exception):
-    """More bytes came than announced or allowed."""
-
-
 class Door:
     """Refuses what no honest request has; no failure behind it gives a stack trace."""
 
-    def __init__(self, app: ASGIApp, rates: Rates) -> None:
+    def __init__(self, app: ASGIApp, rates: Rates, body_s: float = BODY_S) -> None:
         self._app = app
         self._rates = rates
+        self._body_s = body_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request of the server."""
@@ -57,16 +54,7 @@ class Door:
             await refusal(scope, receive, dressed)
             return
         try:
-            await self._app(scope, _counted(receive), dressed)
-        except _TooLargeError:
-            if started:
-                raise
-            await _TOO_LARGE(scope, receive, dressed)
-        except TimeoutError:
-            if started:
-                raise
-            gone = problem(408, "body_late", f"expected the whole body within {BODY_S:g} s", headers=_CLOSE)
-            await gone(scope, receive, dressed)
+            await self._app(scope, _counted(receive, self._body_s), dressed)
         except Exception:
             if started and not complete:
                 raise
@@ -86,33 +74,35 @@ class Door:
         return problem(429, "too_many_requests", f"too many requests; try again in {wait_s} s", headers=headers)
 
 
-_CLOSE = {"Connection": "close"}
-_TOO_LARGE = problem(413, "too_large", f"expected a body of at most {BODY_MAX} bytes", headers=_CLOSE)
+_TOO_LARGE = f"expected a body of at most {BODY_MAX} bytes"
 
 
 def _shape(scope: Scope) -> ASGIApp | None:
     headers = dict(scope["headers"])
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or len(length) > 12 or int(length) > BODY_MAX:
-        return _TOO_LARGE
+        return problem(413, "too_large", _TOO_LARGE)
     if len(scope["raw_path"]) + len(scope["query_string"]) > PATH_MAX:
         return problem(414, "too_long", f"expected an address of at most {PATH_MAX} characters")
     return None
 
 
-def _counted(receive: Receive) -> Receive:
+def _counted(receive: Receive, body_s: float) -> Receive:
     """The same messages, as long as they come in time and are not too many."""
-    taken, complete, deadline = 0, False, time.monotonic() + BODY_S
+    taken, complete, deadline = 0, False, time.monotonic() + body_s
 
     async def counted() -> Message:
         nonlocal taken, complete
         if complete:  # what follows is only the client's going away
             return await receive()
-        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-            message = await receive()
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                message = await receive()
+        except TimeoutError:
+            raise Refused(408, "body_late", f"expected the whole body within {body_s:g} s") from None
         taken += len(message.get("body", b""))
         if taken > BODY_MAX:
-            raise _TooLargeError
+            raise Refused(413, "too_large", _TOO_LARGE)
         complete = not message.get("more_body", False)
         return message
 

@@ -48,7 +48,8 @@ def not_there() -> Refused:
 
 def near(word: str, words: Sequence[str]) -> str:
     """A hint such as ``; did you mean 'from'?``, empty when nothing is near."""
-    found = difflib.get_close_matches(word[:FOUND_MAX], words, 1, 0.6)
+    same = [one for one in words if one.lower() == word.lower()]
+    found = same or difflib.get_close_matches(word[:FOUND_MAX], words, 1, 0.6)
     return f"; did you mean {found[0]!r}?" if found else ""
 
 

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 Kind = Literal["key", "address", "failure", "login"]
@@ -35,16 +35,18 @@ class Rates:
 
     Args:
         now_s: A clock that never goes back [s].
+        rates: The size of each kind of bucket.
     """
 
-    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now_s: Callable[[], float] = time.monotonic, rates: Mapping[Kind, Rate] | None = None) -> None:
         self._now_s = now_s
+        self._rates = {**RATES, **(rates or {})}
         self._buckets: OrderedDict[tuple[Kind, str], tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def take(self, kind: Kind, who: str) -> int:
         """Takes one request out of the bucket; 0 where it may pass, else whole seconds to wait."""
-        rate, now = RATES[kind], self._now_s()
+        rate, now = self._rates[kind], self._now_s()
         with self._lock:
             left, at = self._buckets.pop((kind, who), (rate.burst, now))
             left = min(rate.burst, left + (now - at) * rate.per_s)

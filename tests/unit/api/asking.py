@@ -17,6 +17,10 @@ ELSEWHERE = "192.0.2.7"
 """An address that is not this machine (RFC 5737)."""
 
 
+LOOP = asyncio.Runner()
+"""One for all requests: a new one for each would start its threads anew. A fixture closes it."""
+
+
 class Client:
     """One caller; ``key`` names a key of the scene."""
 
@@ -39,7 +43,7 @@ class Client:
         given = dict(headers or {})
         if key is not None:
             given["Authorization"] = f"Bearer {self.scene.keys[key]}"
-        return asyncio.run(self._ask(path, method, given, host, base, more))
+        return LOOP.run(self._ask(path, method, given, host, base, more))
 
     async def _ask(
         self, path: str, method: str, headers: dict[str, str], host: str, base: str, more: dict[str, Any]

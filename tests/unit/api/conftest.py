@@ -5,16 +5,30 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from unit.api.asking import Client
+from merilo_api.rates import Rates
+from unit.api.asking import LOOP, Client
 from unit.api.scene import Scene, copied, furnished
+
+
+def patient() -> Rates:
+    """Limits on a clock by which every request comes an hour after the one before."""
+    return Rates(count(step=3_600).__next__)
 
 
 def _folder() -> str | None:
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loop() -> Iterator[None]:
+    """Closes the requests' loop at the end."""
+    yield
+    LOOP.close()
 
 
 @pytest.fixture(scope="session")
@@ -50,16 +64,16 @@ def empty(folder: Path) -> Iterator[Scene]:
     scene.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pair(pair_template: Scene) -> Client:
     """Asks an installation with two companies."""
-    return Client(pair_template)
+    return Client(pair_template, app=pair_template.app(patient()))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def single(single_template: Scene) -> Client:
     """Asks an installation with one company, from the machine itself."""
-    return Client(single_template)
+    return Client(single_template, app=single_template.app(patient()))
 
 
 @pytest.fixture
