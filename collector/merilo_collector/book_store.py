@@ -14,6 +14,7 @@ from merilo.ports import SeriesStore
 from merilo.schema import MEASUREMENTS
 from merilo_adapters.registry.bookkeeping import BookDay, Bookkeeping
 from merilo_collector.checksum import MASK, frame_hashes
+from merilo_collector.old_days import BOOKED, old_before_ms, scope_of
 
 FAR_MS = 4_102_444_800_000
 """Start of the year 2100: where a range without end is cut, since stores count nanoseconds in 64 bits."""
@@ -42,12 +43,13 @@ def row_hashes(frame: Frame) -> list[int]:
 
 
 class CompanyBookStore:
-    """Satisfies the port BookStore for one company."""
+    """Satisfies the port BookStore for one company; ``now_ms`` is when the pass began."""
 
-    def __init__(self, company: str, store: SeriesStore, notes: Bookkeeping | None) -> None:
+    def __init__(self, company: str, store: SeriesStore, notes: Bookkeeping | None, now_ms: int = 0) -> None:
         self._company = company
         self._store = store
         self._notes = notes
+        self._old_ms, self._old_scope = old_before_ms(now_ms), scope_of(BOOKED, company, now_ms)
 
     def read(
         self, measurement: str, tags: Mapping[str, str], start_ms: int, end_ms: int
@@ -87,7 +89,8 @@ class CompanyBookStore:
             day = BookDay(measurement, series, day_ms)
             kept = {o: h for o, h in old.get(day, {}).items() if not start_ms <= day_ms + o < end_ms}
             changed[day] = {**kept, **fresh.get(day_ms, {})}
-        self._notes.put(self._company, changed)
+        long_ago = {str(day.day_ms) for day in changed if day.day_ms < self._old_ms}
+        self._notes.put(self._company, changed, [(self._old_scope, name) for name in sorted(long_ago)])
 
 
 def stored_hashes(frame: Frame) -> dict[int, dict[int, int]]:

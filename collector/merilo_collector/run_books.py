@@ -93,9 +93,9 @@ class BooksLoop:
         if moved:
             books.advance(until_ms)
         if due:
-            books.correct([_span(touched) for touched in due], until_ms)
-            for touched in due:
-                self._work.done(touched)
+            taken = self._work.take(touched.key for touched in due)
+            books.correct([_span(touched) for touched in taken], until_ms)
+            self._work.finished(touched.key for touched in taken)
         self.passes += 1
         log.info(
             "books site=%s/%s registers=%d rows_changed=%d until_ms=%d seconds=%.2f",
@@ -120,7 +120,7 @@ class BooksLoop:
     def _books(self, site: Site, now_ms: int) -> tuple[SiteBooks, int]:
         heads = {key: _heads.decode(point.blob) for key, point in self._notes.heads(site.company, site.id).items()}
         facts = RegistryFacts(self._registry, site)
-        store = CompanyBookStore(site.company, self._stores.of(site.company), self._notes)
+        store = CompanyBookStore(site.company, self._stores.of(site.company), self._notes, now_ms)
         quality = DailyQuality(site, store, self._registry, self._work, facts.devices)
         raw = StoreReader(self._stores.of)
         books = SiteBooks(facts, store, raw, WorkCheckpoints(self._work), heads, quality, self._steps)

@@ -7,7 +7,7 @@ not depend on what the store still has, so a store that forgot rows is found out
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from merilo.ids import RegisterKey
 from merilo_adapters.registry import tables
 from merilo_adapters.registry.database import Database
-from merilo_adapters.registry.work import Checkpoint, Work
+from merilo_adapters.registry.work import Checkpoint, Work, statements
 
 _ENTRY = struct.Struct("<IQ")
 
@@ -89,8 +89,12 @@ class Bookkeeping:
         with self._database.read() as connection:
             return [BookDay(*row) for row in connection.execute(query)]
 
-    def put(self, company: str, changed: Mapping[BookDay, Hashes]) -> None:
-        """Stores the hashes of these days; an empty vector removes the day."""
+    def put(self, company: str, changed: Mapping[BookDay, Hashes], noted: Collection[tuple[str, str]] = ()) -> None:
+        """Stores the hashes of these days; an empty vector removes the day.
+
+        Args:
+            noted: Scopes and names of counters that are counted up in the same transaction.
+        """
         if not changed:
             return
         table = tables.book_rows
@@ -106,6 +110,8 @@ class Bookkeeping:
                 if hashes:
                     row = {"company": company, **day._asdict(), "hashes": packed(hashes)}
                     connection.execute(sa.insert(table), [row])
+            for scope, name in noted:
+                connection.exec_driver_sql(statements(self._database.is_sqlite).counters, (scope, name, 1))
 
     def forget(self, company: str, measurement: str, series: str, from_ms: int, to_ms: int) -> None:
         """Removes whole days of [from, to)."""

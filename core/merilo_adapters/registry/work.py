@@ -27,6 +27,9 @@ FORM = "@form"
 Meters and decisions change long after raw readings have expired, so they must not lead to a walk.
 """
 
+UNDER_WAY = ">"
+"""Before a register: this work was taken by a pass that is not done; after a crash it waits again."""
+
 DEAD_MAX = 20_000
 """Dead letters kept, the newest; the counters go on counting. A flood cannot fill the disk."""
 TRIM_EVERY = 1_000
@@ -88,8 +91,6 @@ class Touched(NamedTuple):
     key: RegisterKey
     first_ms: int
     last_ms: int
-    version: int
-    """Changes whenever the row is widened; compare, do not count."""
 
 
 class Checkpoint(NamedTuple):
@@ -201,33 +202,40 @@ class Work:
             touch_rows(connection, {key: (first_ms, last_ms)})
 
     def pending(self, limit: int) -> list[Touched]:
-        """Work that waits, by key, at most so many rows."""
+        """Work that waits, by key, at most so many; what a crashed process had taken waits too."""
         table = tables.touched
-        query = sa.select(*table.c).order_by(*table.primary_key.columns).limit(limit)
+        query = sa.select(*table.c).order_by(*table.primary_key.columns).limit(2 * limit)
         with self._database.read() as connection:
-            return [Touched(RegisterKey(*row[:5]), *row[5:]) for row in connection.execute(query)]
+            return _united(connection.execute(query))[:limit]
 
     def pending_count(self) -> int:
-        """How many rows of work wait."""
+        """How many rows of work wait or are under way."""
         return self._database.scalar("SELECT count(*) FROM work_touched")
 
-    def done(self, touched: Touched) -> bool:
-        """Removes work that is done; false, and nothing removed, if it was widened meanwhile."""
-        table = tables.touched
-        statement = sa.delete(table).where(_at(table, touched.key, *RegisterKey._fields))
-        with self._database.write() as connection:
-            return connection.execute(statement.where(table.c.version == touched.version)).rowcount > 0
+    def take(self, keys: Iterable[RegisterKey]) -> list[Touched]:
+        """Takes work that waits: what is touched from now on makes a new row, and is not lost with this one.
 
-    def split(self, touched: Touched, registers: Iterable[str]) -> bool:
-        """Replaces work on all of a device by work on each of its registers; false if it was widened meanwhile."""
+        A live device is touched every few seconds and a pass takes as long: without taking, its row would never be
+        found unchanged, and every pass would begin again at the oldest instant.
+        """
         table = tables.touched
-        statement = sa.delete(table).where(_at(table, touched.key, *RegisterKey._fields))
+        taken: list[Touched] = []
         with self._database.write() as connection:
-            if not connection.execute(statement.where(table.c.version == touched.version)).rowcount:
-                return False
-            span = (touched.first_ms, touched.last_ms)
-            touch_rows(connection, {RegisterKey(*touched.key.device_key, name): span for name in registers})
-            return True
+            for key in keys:
+                both = sa.or_(*(_at(table, one, *RegisterKey._fields) for one in (key, _under_way(key))))
+                found = _united(connection.execute(sa.select(*table.c).where(both)))
+                if found:
+                    connection.execute(sa.delete(table).where(both))
+                    touch_rows(connection, {_under_way(key): (found[0].first_ms, found[0].last_ms)})
+                    taken += found
+        return taken
+
+    def finished(self, keys: Iterable[RegisterKey]) -> None:
+        """Removes work that was taken and is done."""
+        table = tables.touched
+        with self._database.write() as connection:
+            for key in keys:
+                connection.execute(sa.delete(table).where(_at(table, _under_way(key), *RegisterKey._fields)))
 
     # Dead letters, sums, counters -------------------------------------------------------------------------------------
 
@@ -308,6 +316,13 @@ class Work:
             connection.execute(sa.delete(table).where(table.c.scope == scope, table.c.name == name))
             connection.execute(sa.insert(table), [{"scope": scope, "name": name, "value": value}])
 
+    def forget_counters(self, scope_prefix: str, before_scope: str) -> None:
+        """Removes the counters whose scope begins so and stands before this one in order of text."""
+        table = tables.counters
+        mine = sa.and_(table.c.scope.startswith(scope_prefix, autoescape=True), table.c.scope < before_scope)
+        with self._database.write() as connection:
+            connection.execute(sa.delete(table).where(mine))
+
     # Checkpoints ------------------------------------------------------------------------------------------------------
 
     def newest_before(self, key: RegisterKey, v_below_ms: int, t_max_ms: int) -> Checkpoint | None:
@@ -374,6 +389,22 @@ def touch_rows(connection: sa.Connection, touched: Mapping[RegisterKey, tuple[in
 def _many(connection: sa.Connection, statement: str, rows: list[tuple[Any, ...]]) -> None:
     if rows:
         connection.exec_driver_sql(statement, rows)
+
+
+def _under_way(key: RegisterKey) -> RegisterKey:
+    """Under which key work stands while it is done."""
+    return key._replace(register=UNDER_WAY + key.register)
+
+
+def _united(rows: Iterable[Any]) -> list[Touched]:
+    """Rows of work by key, what is under way and what came since united."""
+    spans: dict[RegisterKey, tuple[int, int]] = {}
+    for row in rows:
+        key = RegisterKey(*row[:5])
+        key = key._replace(register=key.register.removeprefix(UNDER_WAY))
+        first, last = spans.get(key, (row.first_ms, row.last_ms))
+        spans[key] = (min(first, row.first_ms), max(last, row.last_ms))
+    return [Touched(key, *span) for key, span in sorted(spans.items())]
 
 
 def _at(table: sa.Table, key: Sequence[str], *columns: str) -> sa.ColumnElement[bool]:
