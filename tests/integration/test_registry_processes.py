@@ -33,8 +33,9 @@ from merilo_adapters.registry import Work
 work = Work.open(sys.argv[1])
 done = 0
 for n in range(60):
-    for touched in work.pending(3):
-        done += work.done(touched)
+    taken = work.take([touched.key for touched in work.pending(3)])
+    work.finished([touched.key for touched in taken])
+    done += len(taken)
 print(done)
 """
 

@@ -258,7 +258,6 @@ touched = Table(
     *_register(),
     _ms("first_ms"),
     _ms("last_ms"),
-    Column("version", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 

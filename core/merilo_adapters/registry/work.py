@@ -6,7 +6,6 @@ deleted only if nobody widened it meanwhile.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -380,9 +379,7 @@ def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def touch_rows(connection: sa.Connection, touched: Mapping[RegisterKey, tuple[int, int]]) -> None:
     """Widens rows of touched work inside a transaction that is already under way."""
-    # A row that is done and touched again must not look like the row that was taken before: hence a random start.
-    start = secrets.randbits(40)
-    rows = [(*key, first, last, start) for key, (first, last) in sorted(touched.items())]
+    rows = [(*key, first, last) for key, (first, last) in sorted(touched.items())]
     _many(connection, statements(connection.dialect.name == "sqlite").touch, rows)
 
 
@@ -443,14 +440,13 @@ class Statements(NamedTuple):
 def statements(is_sqlite: bool) -> Statements:
     """Statements that run many thousand times a minute: compiled once, fed with tuples."""
     touch = (
-        "INSERT INTO work_touched (company, site, gateway, device, register, first_ms, last_ms, version)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO work_touched (company, site, gateway, device, register, first_ms, last_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (company, site, gateway, device, register) DO UPDATE SET"
         " first_ms = CASE WHEN excluded.first_ms < work_touched.first_ms"
         " THEN excluded.first_ms ELSE work_touched.first_ms END,"
         " last_ms = CASE WHEN excluded.last_ms > work_touched.last_ms"
-        " THEN excluded.last_ms ELSE work_touched.last_ms END,"
-        " version = work_touched.version + 1"
+        " THEN excluded.last_ms ELSE work_touched.last_ms END"
     )
     lengthen = (
         "UPDATE work_received SET last = ?"

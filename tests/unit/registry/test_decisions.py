@@ -59,7 +59,7 @@ def test_a_decision_is_kept_and_given_to_the_domain(metered: Registry, work: Wor
 
 def test_a_revoked_decision_stays_and_marks_its_rows_again(metered: Registry, work: Work) -> None:
     record = metered.add_decision(scale())
-    work.done(work.pending(1)[0])
+    work.finished([found.key for found in work.take([work.pending(1)[0].key])])
 
     metered.revoke_decision(record.number, NOW + HOUR_MS, "ivan")
 

@@ -50,26 +50,37 @@ def test_touched_work_is_widened_to_both_sides(work: Work) -> None:
     assert found[:3] == (KEY, 100, 950)
 
 
-def test_work_that_was_widened_meanwhile_is_not_removed(work: Work) -> None:
+def test_what_is_touched_while_work_is_under_way_is_work_of_its_own(work: Work) -> None:
     work.touch(KEY, 1, 2)
-    [taken] = work.pending(10)
+    [taken] = work.take([KEY])
     work.commit(touched(3, 4))
 
-    assert not work.done(taken)
-    [again] = work.pending(10)
-    assert again[:3] == (KEY, 1, 4)
-    assert work.done(again)
+    work.finished([KEY])
+
+    assert taken[:3] == (KEY, 1, 2)
+    assert [found[:3] for found in work.pending(10)] == [(KEY, 3, 4)]
+
+
+def test_work_that_a_crashed_pass_had_taken_waits_again_with_what_came_since(work: Work) -> None:
+    work.touch(KEY, 100, 200)
+    work.take([KEY])
+    work.touch(KEY, 50, 60)
+
+    [found] = work.pending(10)
+
+    assert found[:3] == (KEY, 50, 200)
+    assert work.take([KEY]) == [found]
+    work.finished([KEY])
     assert work.pending(10) == []
 
 
-def test_work_that_was_done_and_touched_again_is_not_the_work_that_was_taken_before(work: Work) -> None:
+def test_finished_work_is_gone_and_taking_nothing_gives_nothing(work: Work) -> None:
     work.touch(KEY, 1, 2)
-    [first] = work.pending(10)
-    assert work.done(first)
-    work.touch(KEY, 1, 2)
+    work.take([KEY])
+    work.finished([KEY])
 
-    assert not work.done(first)
-    assert work.pending_count() == 1
+    assert work.take([KEY]) == []
+    assert work.pending_count() == 0
 
 
 def test_pending_gives_at_most_as_many_as_asked(work: Work) -> None:
@@ -79,18 +90,6 @@ def test_pending_gives_at_most_as_many_as_asked(work: Work) -> None:
     work.commit(batch)
 
     assert [found.key.device for found in work.pending(3)] == ["d0", "d1", "d2"]
-
-
-def test_work_on_a_device_is_split_into_its_registers_unless_widened(work: Work) -> None:
-    work.touch(KEY, 5, 9)
-    [taken] = work.pending(10)
-
-    assert work.split(taken, ["active_energy_import_wh", "active_energy_export_wh"])
-    assert not work.split(taken, ["active_energy_import_wh"])
-    assert [(found.key.register, *found[1:3]) for found in work.pending(10)] == [
-        ("active_energy_export_wh", 5, 9),
-        ("active_energy_import_wh", 5, 9),
-    ]
 
 
 def test_received_numbers_in_order_stay_one_range(work: Work) -> None:

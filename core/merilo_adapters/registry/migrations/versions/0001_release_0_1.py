@@ -201,7 +201,6 @@ def upgrade() -> None:
         sa.Column("register", sa.String(length=64), nullable=False),
         sa.Column("first_ms", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("last_ms", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("version", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("company", "site", "gateway", "device", "register"),
         sqlite_with_rowid=False,
     )
