@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from merilo import topics, wire
@@ -20,15 +20,13 @@ from merilo.schema import MEASUREMENTS
 from merilo_adapters.company_stores import CompanyStores
 from merilo_adapters.registry import ALL, FORM, Registry
 from merilo_adapters.registry.bookkeeping import BookDay, Bookkeeping
-from merilo_adapters.registry.work import DaySum, Work
+from merilo_adapters.registry.work import Work
 from merilo_collector.book_store import stored_hashes, tags_of
 from merilo_collector.checksum import frame_sum
 from merilo_collector.old_days import BOOKED, WINDOW_MS, WRITTEN, old_before_ms, scope_of
 
 log = logging.getLogger(__name__)
 
-RAW_SPARED_MS = 2 * MINUTE_MS
-"""The newest minutes are on their way while they are compared."""
 LOOK_AGAIN_MS = 2 * MINUTE_MS
 """What was found missing is compared anew after this time."""
 ASK_MIN_MS = 2 * MINUTE_MS
@@ -39,7 +37,8 @@ GIVE_UP_MS = WINDOW_MS
 """A gateway can be away for days and still have everything. After this time what the store has is taken for true, and
 an event says so."""
 COMPARED_TIMES = 3
-"""Books are written while they are compared: what differs is looked at again before it counts."""
+"""Books are written, and other collectors write, while they are compared: what differs is looked at again before it
+counts."""
 
 
 @dataclass(slots=True)
@@ -89,17 +88,38 @@ class Reconciler:
         self._publish = publish
         self._due_ms: dict[str, int] = {}
         self._refills: dict[str, Refill] = {}
+        self._running: dict[str, Iterator[None]] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether a check is under way: :meth:`step` has something to do."""
+        return bool(self._running)
+
+    def step(self) -> None:
+        """Compares one device and day, or one series of the books: readings do not wait for a whole check."""
+        for company, steps in list(self._running.items()):
+            try:
+                next(steps)
+            except StopIteration:
+                del self._running[company]
+            except StoreError as error:
+                del self._running[company]  # it is still due and begins anew
+                log.warning("store not checked company=%s reason=%s", company, error)
+            return
 
     def minute(self, now_ms: int) -> None:
-        """Checks the companies whose store has restarted, whose last check asked for something, and once a day all."""
+        """Begins to check the companies whose store has restarted, whose last check asked, and once a day all."""
         for company in self._registry.companies():
             try:
                 if self._restarted(company.id):
                     log.warning("store restarted company=%s", company.id)
                     self._due_ms[company.id] = 0
                     self._refills.pop(company.id, None)
-                if now_ms >= self._due_ms.setdefault(company.id, self._first_due_ms(company.id, now_ms)):
-                    self._check(company.id, now_ms)
+                    self._running.pop(company.id, None)
+                if company.id not in self._due_ms:
+                    self._due_ms[company.id] = self._first_due_ms(company.id, now_ms)
+                if now_ms >= self._due_ms[company.id] and company.id not in self._running:
+                    self._running[company.id] = self._check(company.id, now_ms)
             except StoreError as error:
                 log.warning("store not checked company=%s reason=%s", company.id, error)
 
@@ -127,9 +147,15 @@ class Reconciler:
         self._work.set_counter(scope, "started_ms", started_ms)
         return noted is not None
 
-    def _check(self, company: str, now_ms: int) -> None:
+    def _check(self, company: str, now_ms: int) -> Iterator[None]:
         refill = self._refills.get(company)
-        found = self.check(company, now_ms) if refill is None else self._again(refill.left, now_ms)
+        found = Finding(company)
+        raw, books = (refill.left.raw_days, refill.left.book_days) if refill else self._noted(company, now_ms, None)
+        yield from self._compare(found, raw, books)
+        self._conclude(found, refill, now_ms)
+
+    def _conclude(self, found: Finding, refill: Refill | None, now_ms: int) -> None:
+        company = found.company
         scope = f"store/{company}"
         self._work.set_counter(scope, "forgotten_days", len(found.raw_days) + len(found.book_days))
         if found.whole:
@@ -172,75 +198,76 @@ class Reconciler:
         Args:
             from_ms: First day; None for the window. Older days are compared where they were written within it.
         """
+        found = Finding(company)
+        for _ in self._compare(found, *self._noted(company, now_ms, from_ms)):
+            pass
+        return found
+
+    def _noted(
+        self, company: str, now_ms: int, from_ms: int | None
+    ) -> tuple[list[tuple[DeviceKey, int]], list[BookDay]]:
+        """What was written and is to be compared: devices and days of raw readings, series and days of the books."""
         first_ms = old_before_ms(now_ms) if from_ms is None else floor_ms(from_ms, DAY_MS)
         raw_old, books_old = (self._old_days(kind, company) for kind in (WRITTEN, BOOKED))
-        sums = [
-            noted
+        raw = [
+            (noted.device, noted.day_ms)
             for noted in self._work.day_sums(company, min([first_ms, *raw_old]), now_ms)
             if noted.day_ms >= first_ms or noted.day_ms in raw_old
         ]
-        days = [
+        books = [
             day
             for day in self._notes.days(company, min([first_ms, *books_old]), now_ms + DAY_MS)
             if day.day_ms >= first_ms or day.day_ms in books_old
         ]
-        return self._compare(company, sums, days, now_ms)
-
-    def _again(self, left: Finding, now_ms: int) -> Finding:
-        """Compares only what was missing."""
-        wanted = set(left.raw_days)
-        instants = [day_ms for _, day_ms in left.raw_days]
-        sums = self._work.day_sums(left.company, min(instants), max(instants) + 1) if instants else []
-        mine = [noted for noted in sums if (noted.device, noted.day_ms) in wanted]
-        return self._compare(left.company, mine, left.book_days, now_ms)
+        return raw, books
 
     def _old_days(self, kind: str, company: str) -> set[int]:
         return {int(name) for _, name in self._work.counters(f"{kind}/{company}/")}
 
-    def _compare(self, company: str, sums: Iterable[DaySum], days: Iterable[BookDay], now_ms: int) -> Finding:
-        found = Finding(company)
-        store = self._stores.of(company)
-        for noted in sums:
-            end_ms = min(noted.day_ms + DAY_MS, now_ms + DAY_MS)
-            series = store.read(company, "readings", noted.device._asdict(), noted.day_ms, end_ms)
-            count, checksum = frame_sum(series[0].frame) if series else (0, 0)
+    def _compare(
+        self, found: Finding, raw: Iterable[tuple[DeviceKey, int]], books: Iterable[BookDay]
+    ) -> Iterator[None]:
+        """Compares in small steps; what differs goes into ``found``."""
+        for device, day_ms in raw:
+            missing = min(self._raw_missing(device, day_ms) for _ in range(COMPARED_TIMES))
             found.compared_raw += 1
-            if (count, checksum) == (noted.count, noted.checksum) or count > noted.count:
-                continue  # more than was noted is not forgotten: a crash came between writing and noting it
-            if not self._moving(noted.device, noted.day_ms, now_ms, count, noted.count):
-                found.raw_days.append((noted.device, noted.day_ms))
-                found.readings_missing += max(noted.count - count, 1)
-        days = list(days)
-        found.compared_books = len(days)
-        for _ in range(COMPARED_TIMES):
-            days = [day for day, missing in self._compare_books(company, days) if missing]
-        found.book_days = days
-        return found
-
-    def _moving(self, device: DeviceKey, day_ms: int, now_ms: int, count: int, noted: int) -> bool:
-        """Today's day of a live device grows while it is compared: compare once more, both sides now."""
-        if now_ms - day_ms > DAY_MS + RAW_SPARED_MS:
-            return False
-        again = next((s for s in self._work.day_sums(device.company, day_ms, day_ms + 1) if s.device == device), None)
-        series = self._stores.of(device.company).read(
-            device.company, "readings", device._asdict(), day_ms, day_ms + DAY_MS
-        )
-        found = frame_sum(series[0].frame) if series else (0, 0)
-        return again is not None and (found == (again.count, again.checksum) or found[0] >= again.count)
-
-    def _compare_books(self, company: str, days: Iterable[BookDay]) -> Iterable[tuple[BookDay, bool]]:
+            if missing:
+                found.raw_days.append((device, day_ms))
+                found.readings_missing += missing
+            yield
         by_series: dict[tuple[str, str], list[BookDay]] = defaultdict(list)
-        for day in days:
+        for day in books:
             by_series[day.measurement, day.series].append(day)
-        store = self._stores.of(company)
-        for (measurement, series), mine in by_series.items():
-            noted = self._notes.rows(company, mine)
-            tags = tags_of(measurement, series)
-            first_ms, last_ms = mine[0].day_ms, mine[-1].day_ms + DAY_MS
-            stored = store.read(company, measurement, tags, first_ms, last_ms)
-            there = stored_hashes(stored[0].frame) if stored else {}
-            for day in mine:
-                yield day, noted.get(day, {}) != there.get(day.day_ms, {})
+        for days in by_series.values():
+            found.compared_books += len(days)
+            for _ in range(COMPARED_TIMES):
+                days = self._books_missing(found.company, days)
+                if not days:
+                    break
+            found.book_days += days
+            yield
+
+    def _raw_missing(self, device: DeviceKey, day_ms: int) -> int:
+        """At least how many of a device's readings of one day the store has not; 0 when everything is there."""
+        sums = self._work.day_sums(device.company, day_ms, day_ms + 1)
+        noted = next((one for one in sums if one.device == device), None)
+        if noted is None:
+            return 0
+        store = self._stores.of(device.company)
+        series = store.read(device.company, "readings", device._asdict(), day_ms, day_ms + DAY_MS)
+        count, checksum = frame_sum(series[0].frame) if series else (0, 0)
+        if (count, checksum) == (noted.count, noted.checksum) or count > noted.count:
+            return 0  # more than was noted is not forgotten: a crash came between writing and noting it
+        return max(noted.count - count, 1)
+
+    def _books_missing(self, company: str, days: list[BookDay]) -> list[BookDay]:
+        """Days of one series whose rows are not as they were stored."""
+        measurement, series = days[0].measurement, days[0].series
+        noted = self._notes.rows(company, days)
+        first_ms, last_ms = days[0].day_ms, days[-1].day_ms + DAY_MS
+        stored = self._stores.of(company).read(company, measurement, tags_of(measurement, series), first_ms, last_ms)
+        there = stored_hashes(stored[0].frame) if stored else {}
+        return [day for day in days if noted.get(day, {}) != there.get(day.day_ms, {})]
 
     def ask(self, found: Finding, now_ms: int) -> None:
         """Asks gateways for the missing readings again, and marks the missing book rows to be computed again."""

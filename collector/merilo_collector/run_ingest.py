@@ -86,11 +86,12 @@ class IngestLoop:
 
     def once(self, wait_s: float = WAIT_S) -> int:
         """One batch and what is due; gives the number of deliveries handled."""
-        batch = self._intake.batch(wait_s)
+        batch = self._intake.batch(0.0 if self._reconciler.busy else wait_s)
         batch = self._retry() + batch
         if batch:
             self._take(batch)
         self._minute()
+        self._reconciler.step()
         return len(batch)
 
     def _take(self, batch: Sequence[Delivery]) -> None:

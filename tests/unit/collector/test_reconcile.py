@@ -80,6 +80,12 @@ class Place:
         self.ingest.handle([delivery], now_ms)
         self.number = max(self.number, first + len(found))
 
+    def minute(self, now_ms: int) -> None:
+        """One minute's work of the reconciler."""
+        self.reconciler.minute(now_ms)
+        while self.reconciler.busy:
+            self.reconciler.step()
+
     def restart(self, at_ms: int) -> None:
         """The store starts again."""
         self.store.started = at_ms
@@ -93,25 +99,25 @@ class Place:
 def place(tmp_path: Path) -> Place:
     found = Place(tmp_path)
     found.take(*range(NOW - 10 * MINUTE_MS, NOW - 5 * MINUTE_MS, MINUTE_MS))
-    found.reconciler.minute(NOW)  # the first start is noted
+    found.minute(NOW)  # the first start is noted
     return found
 
 
 def minutes(place: Place, first_ms: int, number: int) -> int:
     """Lets minutes pass; gives the last."""
     for minute in range(number):
-        place.reconciler.minute(first_ms + minute * MINUTE_MS)
+        place.minute(first_ms + minute * MINUTE_MS)
     return first_ms + (number - 1) * MINUTE_MS
 
 
 def test_two_restarts_within_two_seconds_are_two(place: Place) -> None:
     place.restart(NOW)
-    place.reconciler.minute(NOW)
+    place.minute(NOW)
     assert not place.asked
 
     place.store.forget(NOW - HOUR_MS, NOW - 8 * MINUTE_MS)
     place.restart(NOW + 2_000)
-    place.reconciler.minute(NOW + MINUTE_MS)
+    place.minute(NOW + MINUTE_MS)
 
     assert len(place.asked) == 1
     assert place.notice() == 1
@@ -122,7 +128,8 @@ def test_a_check_that_a_crash_of_ingest_cut_off_is_done_at_its_next_start(place:
     place.restart(NOW)
     place.reconciler._restarted("acme")  # here ingest is killed
 
-    place.fresh().minute(NOW + MINUTE_MS)
+    place.reconciler = place.fresh()
+    place.minute(NOW + MINUTE_MS)
 
     assert len(place.asked) == 1
 
@@ -130,7 +137,7 @@ def test_a_check_that_a_crash_of_ingest_cut_off_is_done_at_its_next_start(place:
 def test_while_readings_come_back_the_gateway_is_not_asked_to_begin_anew(place: Place) -> None:
     place.store.forget(NOW - HOUR_MS, NOW)
     place.restart(NOW)
-    place.reconciler.minute(NOW)
+    place.minute(NOW)
 
     for number in range(5):
         place.take(NOW - (10 - number) * MINUTE_MS, again_from=number)
@@ -139,6 +146,21 @@ def test_while_readings_come_back_the_gateway_is_not_asked_to_begin_anew(place: 
     assert len(place.asked) == 1
     assert place.notice() == 0
     assert len(place.store.read("acme", "readings", MAIN._asdict(), 0, NOW)[0].frame) == 5
+
+
+def test_a_check_takes_small_steps_and_begins_anew_when_the_store_restarts_meanwhile(place: Place) -> None:
+    place.take(*range(NOW - 5 * DAY_MS, NOW, DAY_MS))
+    place.restart(NOW)
+    place.reconciler.minute(NOW)
+    for _ in range(3):
+        place.reconciler.step()
+    assert place.reconciler.busy
+
+    place.store.forget(NOW - 5 * DAY_MS, NOW - 4 * DAY_MS)
+    place.restart(NOW + 30_000)
+    place.minute(NOW + MINUTE_MS)
+
+    assert len(place.asked) == 1
 
 
 def test_a_gateway_that_is_away_is_asked_again_for_days_and_then_an_event_says_that_readings_are_lost(
@@ -151,13 +173,13 @@ def test_a_gateway_that_is_away_is_asked_again_for_days_and_then_an_event_says_t
     assert 4 <= len(place.asked) <= 7  # after 2, 4, 8, 16, 32, 60 minutes
     assert place.notice() == 1
     for day in range(1, 10):
-        place.reconciler.minute(at_ms + day * DAY_MS)
+        place.minute(at_ms + day * DAY_MS)
 
     assert place.notice() == 0
     found = place.registry.events("acme", 0, NOW + 30 * DAY_MS, kinds=["quality"])
     assert [event.code for event in found] == ["readings_lost"]
     asked = len(place.asked)
-    place.reconciler.minute(at_ms + 30 * DAY_MS)
+    place.minute(at_ms + 30 * DAY_MS)
     assert len(place.asked) == asked
 
 
@@ -167,7 +189,7 @@ def test_an_old_day_that_was_written_lately_is_compared_too(place: Place) -> Non
     place.store.forget(old_ms, old_ms + 1)
     place.restart(NOW)
 
-    place.reconciler.minute(NOW)
+    place.minute(NOW)
 
     assert [command.since[:10] for command in place.asked] == ["2026-10-09"]
     assert place.work.counters("written/acme/") != {}
@@ -176,10 +198,10 @@ def test_an_old_day_that_was_written_lately_is_compared_too(place: Place) -> Non
 def test_old_days_are_forgotten_when_their_writing_is_old_and_everything_is_there(place: Place) -> None:
     place.take(NOW - 40 * DAY_MS)
     place.restart(NOW)
-    place.reconciler.minute(NOW)
+    place.minute(NOW)
     assert len(place.work.counters("written/acme/")) == 1
 
-    place.reconciler.minute(NOW + 9 * DAY_MS)
+    place.minute(NOW + 9 * DAY_MS)
 
     assert place.work.counters("written/acme/") == {}
 
@@ -193,7 +215,7 @@ def test_old_rows_of_the_books_that_were_stored_lately_are_compared_too(place: P
     place.store.replace("acme", "register_15m", key._asdict(), day_ms, day_ms + DAY_MS, Frame.empty())
     place.restart(NOW)
 
-    place.reconciler.minute(NOW)
+    place.minute(NOW)
 
     assert [(work.key, work.first_ms) for work in place.work.pending(10)] == [(RegisterKey(*MAIN, "*"), day_ms)]
     assert place.notice() == 1
@@ -204,6 +226,6 @@ def test_readings_that_a_crash_left_unnoted_are_not_forgotten_ones(place: Place)
     place.take(NOW - 3 * DAY_MS + MINUTE_MS)
     place.restart(NOW)
 
-    place.reconciler.minute(NOW)
+    place.minute(NOW)
 
     assert place.asked == []
