@@ -176,25 +176,27 @@ class SiteBooks:
         return any(head.until_ms < until_ms for head in self._heads.values())
 
     def advance(self, until_ms: int) -> None:
-        """Lengthens every register that was ever walked up to until_ms."""
-        items = [
-            (key, head.anchor.v_ms + 1 if head.anchor else 0, None)
-            for key, head in sorted(self._heads.items())
-            if head.until_ms < until_ms
-        ]
+        """Lengthens every register that was ever walked up to until_ms.
+
+        From the newest state, certain or not: no reading is new, so that a device that fell silent after a disturbance
+        is not walked from before it, when those readings have long expired.
+        """
+        items = [(key, FOREVER_MS, None) for key, head in sorted(self._heads.items()) if head.until_ms < until_ms]
         if items:
             self._pass(items, until_ms, [])
 
     def correct(self, spans: Iterable[Span], until_ms: int) -> None:
         """Recomputes what was touched; afterwards the work rows behind these spans may go."""
-        items: list[tuple[RegisterKey, int, int | None]] = []
+        touched: dict[RegisterKey, tuple[int, int]] = {}
         forms: list[Span] = []
         for span in spans:
             if not span.walk:
                 forms.append(span)
                 continue
             for key in self._registers(span):
-                items.append((key, span.first_ms, span.last_ms if key in self._heads else None))
+                first_ms, last_ms = touched.get(key, (span.first_ms, span.last_ms))
+                touched[key] = min(first_ms, span.first_ms), max(last_ms, span.last_ms)
+        items = [(key, first, last if key in self._heads else None) for key, (first, last) in touched.items()]
         if items or forms:
             self._pass(items, until_ms, forms)
 
@@ -206,24 +208,39 @@ class SiteBooks:
             ]
         # A register may have appeared: look at what the device said in the touched stretch.
         frame = self._raw.frame(span.device, span.first_ms, span.last_ms + 1)
-        found = {RegisterKey(*span.device, name) for name in registers_in(frame)}
-        if any(key.register.endswith("_wh") for key in known):
-            found = {key for key in found if not key.register.startswith("active_power")}
-        return sorted(known | found)
+        found = known | {RegisterKey(*span.device, name) for name in registers_in(frame)}
+        if any(key.register.endswith("_wh") for key in found):
+            powers = {key for key in found if key.register.startswith("active_power")}
+            for key in powers & known:
+                self._forget(key)
+            found -= powers
+        return sorted(found)
+
+    def _forget(self, key: RegisterKey) -> None:
+        """Takes back a power that was walked before the device's counter was known: the counter decides."""
+        self._store.replace("register_15m", key._asdict(), 0, FOREVER_MS, Frame.empty())
+        self._checkpoints.drop(key)
+        del self._heads[key]
 
     def _pass(self, items: Sequence[tuple[RegisterKey, int, int | None]], until_ms: int, forms: Sequence[Span]) -> None:
-        runs: list[Run] = []
-        for key, first_ms, last_ms in items:
-            facts, identity = self._facts.facts(key), self._facts.identity(key.device_key)
-            run = recompute(key, first_ms, last_ms, until_ms, facts, self._raw, self._checkpoints, identity)
-            runs.append(run)
-            if run.head is not None:
-                self._heads[key] = run.head
-            self._store_run(run)
+        runs = [self._recompute(key, first_ms, last_ms, until_ms) for key, first_ms, last_ms in items]
+        self._heads |= {run.key: run.head for run in runs if run.head is not None}
         self.report.registers += len(runs)
-        self._steps.reached("rows_stored")
+        self._store_rows(runs)
         self._form(runs, forms, until_ms)
         self._steps.reached("meters_stored")
+        self._store_checkpoints(runs)
+
+    def _recompute(self, key: RegisterKey, first_ms: int, last_ms: int | None, until_ms: int) -> Run:
+        facts, identity = self._facts.facts(key), self._facts.identity(key.device_key)
+        return recompute(key, first_ms, last_ms, until_ms, facts, self._raw, self._checkpoints, identity)
+
+    def _store_rows(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            self._store_run(run)
+        self._steps.reached("rows_stored")
+
+    def _store_checkpoints(self, runs: Sequence[Run]) -> None:
         for run in runs:
             self._checkpoints.put(run.key, run.events_after_ms, run.events_to_ms, run.days, run.head)
         self._steps.reached("checkpoints_stored")
@@ -261,67 +278,67 @@ class SiteBooks:
         scheme = self._facts.scheme
         meters = scheme.affected(devices)
         decisions = self._facts.decisions()
-        base = self._base_rows(runs, scheme, meters, decisions, start_ms, min(end_ms, until_ms))
-        start_ms, low_ms = base.start_ms if start_ms else 0, base.start_ms
-        high_ms = base.end_ms
-        end_ms = end_ms if end_ms >= FOREVER_MS else max(end_ms, high_ms)
         by_hand = [one for one in decisions if one.kind == "set_energy"]
-        for one in by_hand:  # spread flat over all of its stretch: form it whole
-            if not one.revoked and one.from_ms < high_ms and one.to_ms > low_ms:
-                low_ms = min(low_ms, floor_ms(one.from_ms, QUARTER_MS))
-                start_ms = min(start_ms, low_ms)
-        rows = form(scheme, low_ms, high_ms, base.effective, decisions=by_hand) if low_ms < high_ms else {}
+        needed = self._behind(scheme, meters)
+        low_ms = start_ms or self._begin(runs, needed, by_hand, min(end_ms, until_ms))
+        base = self._base_rows(runs, needed, decisions, low_ms, min(end_ms, until_ms))
+        start_ms, end_ms = base.start_ms if start_ms else 0, max(end_ms, base.end_ms)
+        rows: dict[str, MeterRows] = {}
+        if base.start_ms < base.end_ms:
+            rows = form(scheme, base.start_ms, base.end_ms, base.effective, decisions=by_hand)
         for meter in sorted(meters):
             self._store_meter(meter, rows.get(meter, MeterRows.empty()), start_ms, end_ms, until_ms, bool(forms))
         if self._quality is not None:
             self._quality.write(devices, start_ms, min(end_ms, until_ms), until_ms)
 
+    def _begin(
+        self, runs: Sequence[Run], needed: Collection[RegisterKey], by_hand: Sequence[Decision], end_ms: int
+    ) -> int:
+        """The first row that anything behind these meters has: other registers may be older than the one that is new."""
+        fresh = {run.key: run.rows for run in runs if run.from_ms == 0}
+        starts = [int(rows.start_ms[0]) for rows in fresh.values() if len(rows)]
+        starts += [floor_ms(one.from_ms, QUARTER_MS) for one in by_hand if not one.revoked]
+        begin_ms = min([end_ms, *starts])
+        for key in needed:
+            if key not in fresh:
+                stored = self._rows_of(key, None, 0, begin_ms)
+                begin_ms = int(stored.start_ms[0]) if len(stored) else begin_ms
+        return begin_ms
+
     def _base_rows(
         self,
         runs: Sequence[Run],
-        scheme: Scheme,
-        meters: Collection[str],
+        needed: Collection[RegisterKey],
         decisions: Sequence[Decision],
         start_ms: int,
         end_ms: int,
     ) -> _Base:
         """Decided rows of every register behind these meters, over the stretch that must be formed together."""
-        needed = self._behind(scheme, meters)
         fresh = {run.key: run for run in runs}
-        if start_ms == 0:
-            firsts = [int(run.rows.start_ms[0]) for run in runs if len(run.rows)]
-            start_ms = min(firsts, default=end_ms)
         by_register: dict[RegisterKey, list[Decision]] = defaultdict(list)
         for one in decisions:
-            if isinstance(one.target, RegisterKey):
+            if isinstance(one.target, RegisterKey) and one.target in needed:
                 by_register[one.target].append(one)
+        # The pair of an event can be days long and lie on either side of its instant: all of them are looked at.
+        events = {key: self._facts.events(key, -1, FOREVER_MS) for key in by_register}
+        margin_ms = MARGIN_MS
         while True:
-            margin_ms = MARGIN_MS if any(by_register.get(key) for key in needed) else 0
-            found: dict[RegisterKey, EffectiveRows] = {}
             wider = (start_ms, end_ms)
-            for key in needed:
-                mine = by_register.get(key, [])
-                pad = margin_ms if mine else 0
-                rows = self._rows_of(key, fresh.get(key), start_ms - pad, end_ms + pad)
-                events = self._facts.events(key, start_ms - pad - DAY_MS, end_ms + pad + DAY_MS) if mine else []
-                if mine:
-                    reach = self._reach(key, mine, start_ms, end_ms)
-                    wider = (min(wider[0], reach[0]), max(wider[1], reach[1]))
-                found[key] = decide(rows, events, mine, self._facts.facts(key))
+            for key, mine in by_register.items():
+                rows = self._rows_of(key, None, start_ms - margin_ms, end_ms + margin_ms)
+                reach = widened(start_ms, end_ms, rows, events[key], mine)
+                wider = (min(wider[0], reach.start_ms), max(wider[1], reach.end_ms))
             if wider == (start_ms, end_ms):
-                return _Base(start_ms, end_ms, found)
+                break
             start_ms, end_ms = wider
-
-    def _reach(self, key: RegisterKey, mine: Sequence[Decision], start_ms: int, end_ms: int) -> tuple[int, int]:
-        """How far the decisions of a register carry a change of [start, end)."""
-        low_ms, high_ms = start_ms - MARGIN_MS, end_ms + MARGIN_MS
-        for one in mine:
-            if one.kind in ("swap", "reclassify", "exclude") and not one.revoked:
-                low_ms, high_ms = min(low_ms, one.from_ms - MARGIN_MS), max(high_ms, one.to_ms + MARGIN_MS)
-        rows = self._rows_of(key, None, floor_ms(low_ms, QUARTER_MS), floor_ms(high_ms, QUARTER_MS))
-        events = self._facts.events(key, low_ms - DAY_MS, high_ms + DAY_MS)
-        found = widened(start_ms, end_ms, rows, events, mine)
-        return found.start_ms, found.end_ms
+            margin_ms *= 2
+        found: dict[RegisterKey, EffectiveRows] = {}
+        for key in needed:
+            mine = by_register.get(key, [])
+            pad_ms = MARGIN_MS if mine else 0
+            rows = self._rows_of(key, fresh.get(key), start_ms - pad_ms, end_ms + pad_ms)
+            found[key] = decide(rows, events.get(key, []), mine, self._facts.facts(key))
+        return _Base(start_ms, end_ms, found)
 
     def _behind(self, scheme: Scheme, meters: Collection[str]) -> list[RegisterKey]:
         devices: set[DeviceKey] = set()
@@ -367,6 +384,18 @@ class SiteBooks:
             changed = self._store.replace("energy_15m", series, start_ms, end_ms, mine.to_frame())
             self.report.add("energy_15m", changed)
             self._roll(series, mine, start_ms, end_ms, until_ms)
+        for role in sorted(self._roles(meter, start_ms, until_ms) - by_role.keys() - others):
+            # The running month counts on for a role that the meter had earlier in it.
+            self._roll({**tags, "role": role}, MeterRows.empty(), start_ms, end_ms, until_ms)
+
+    def _roles(self, meter: str, start_ms: int, until_ms: int) -> set[str]:
+        """Roles that a meter had in the months of [start, until)."""
+        scheme, zone = self._facts.scheme, self._facts.site.zone
+        if len(scheme.changes_ms) < 2 or start_ms >= until_ms:
+            return set()
+        begin_ms = int(boundaries("month", zone, start_ms, until_ms).edges_ms[0])
+        instants = [begin_ms, *(at_ms for at_ms in scheme.changes_ms if begin_ms < at_ms < until_ms)]
+        return {found.role for at_ms in instants if (found := scheme.at(meter, at_ms)) is not None}
 
     def _roll(self, series: dict[str, str], fresh: MeterRows, start_ms: int, end_ms: int, until_ms: int) -> None:
         """Hours, days and months that overlap the stretch, from its fresh rows and the stored ones around it."""

@@ -29,9 +29,9 @@ class WorkCheckpoints:
         found = self._work.head(key)
         return _heads.decode(found.blob) if found else None
 
-    def newest_before(self, key: RegisterKey, v_below_ms: int) -> Anchor | None:
+    def newest_before(self, key: RegisterKey, v_below_ms: int, t_below_ms: int) -> Anchor | None:
         """See the port."""
-        for point in reversed(self._work.day_checkpoints(key, 0, v_below_ms)):
+        for point in reversed(self._work.day_checkpoints(key, 0, min(v_below_ms, t_below_ms) - 1)):
             if point.v_ms < v_below_ms:
                 return _anchors.decode(point.blob)
         return None
@@ -49,6 +49,10 @@ class WorkCheckpoints:
             t_ms, v_ms = (head.anchor.t_ms, head.anchor.v_ms) if head.anchor else (0, 0)
             newest = Checkpoint("head", t_ms, v_ms, _encoder.encode(head))
         self._work.put_checkpoints(key, after_ms, to_ms, points, newest)
+
+    def drop(self, key: RegisterKey) -> None:
+        """See the port."""
+        self._work.drop_checkpoints(key)
 
 
 class StoreReader:

@@ -20,7 +20,7 @@ from merilo.ports import Point, Rejected, SeriesStore
 from merilo.reading import Reading
 from merilo_adapters.registry import ALL, Registry
 from merilo_adapters.registry.work import DeadLetter, Work, WorkBatch
-from merilo_collector.checksum import row_hash
+from merilo_collector.checksum import MASK, row_hash
 from merilo_collector.days import local_day
 from merilo_collector.intake import Delivery
 from merilo_collector.old_days import WRITTEN, old_before_ms, scope_of
@@ -37,6 +37,8 @@ LATE_AFTER_MS = 60 * SECOND_MS
 """A reading older than this on arrival counts as late in the day's quality."""
 DEVICES_PER_GATEWAY_MAX = 200
 """New devices one gateway may bring: a bound on what a broken payload can create."""
+TAIL_MAX = 20_000
+"""Newest readings that are remembered by instant, to notice two different ones for one instant."""
 DEAD_PAYLOAD_MAX = 65_536
 """Bytes of a message kept with a dead letter."""
 WRITERS = 4
@@ -94,6 +96,22 @@ class Steps:
         """One of raw_written, work_committed, acknowledged."""
 
 
+class Tail:
+    """The newest readings by device and instant."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._hashes: dict[tuple[DeviceKey, int], int] = {}
+
+    def put(self, key: tuple[DeviceKey, int], value: int) -> int | None:
+        """Remembers a reading's hash; gives what was remembered for that instant before."""
+        before = self._hashes.get(key)
+        self._hashes[key] = value
+        if len(self._hashes) > self._most:
+            del self._hashes[next(iter(self._hashes))]
+        return before
+
+
 class Ingest:
     """Everything between a batch of deliveries and its acknowledgements; no sockets but the store's, no clock."""
 
@@ -119,6 +137,8 @@ class Ingest:
         self._devices: set[DeviceKey] = set()
         self._zones: dict[tuple[str, str], str] = {}
         self._received: dict[tuple[GatewayKey, str], Ranges] = {}
+        self._tail = Tail(TAIL_MAX)
+        self._conflicts: list[tuple[DeviceKey, int]] = []
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
         self._names: dict[tuple[GatewayKey, str], tuple[DeviceKey, RegisterKey, str]] = {}
 
@@ -154,6 +174,9 @@ class Ingest:
         self._work.commit(work)
         if written:
             self._steps.reached("work_committed")
+        while self._conflicts:
+            key, at_ms = self._conflicts.pop()
+            self._registry.add_event("quality", key, at_ms, {"device": key.device}, code="conflict")
         for message in written:
             done.append(message.delivery)
             self._on_readings(message.gateway, [reading for _, reading in message.readings])
@@ -286,7 +309,15 @@ class Ingest:
             if number in seen:
                 work.count(scope, "duplicate", 1)
                 continue
-            work.add_sum(key, floor_ms(at_ms, DAY_MS), 1, row_hash(at_ms, reading.values))
+            value = row_hash(at_ms, reading.values)
+            before = self._tail.put((key, at_ms), value)
+            if before is None:
+                work.add_sum(key, floor_ms(at_ms, DAY_MS), 1, value)
+            elif before != value:
+                # Another value for one instant: the last one written stands in the store, and in the sum.
+                work.add_sum(key, floor_ms(at_ms, DAY_MS), 0, (value - before) & MASK)
+                work.count(scope, "conflicts", 1)
+                self._conflicts.append((key, at_ms))
             work.count(scope, "received", 1)
             if at_ms < late_ms:
                 work.count(scope, "late", 1)

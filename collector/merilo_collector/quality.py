@@ -109,7 +109,7 @@ class DailyQuality:
         return found
 
     def _happened(self, device: DeviceKey, days: Boundaries) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
-        found = {name: np.zeros(len(days)) for name in EVENT_COUNTERS if name != "conflict"}
+        found = {name: np.zeros(len(days)) for name in EVENT_COUNTERS}
         low, high = int(days.edges_ms[0]), int(days.edges_ms[-1])
         events = self._registry.events(
             device.company,

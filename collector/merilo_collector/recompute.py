@@ -18,7 +18,7 @@ from merilo import ledger
 from merilo.frame import Frame
 from merilo.ids import DeviceKey, RegisterKey
 from merilo.instants import DAY_MS, QUARTER_MS, floor_ms
-from merilo.ledger import Anchor, BaseRows, LedgerEvent, RegisterFacts, Trace
+from merilo.ledger import Anchor, BaseRows, LedgerEvent, RegisterFacts, Trace, Walk
 from merilo.quantities import is_export, is_register, is_tariff, power_of
 
 FOREVER_MS = 2**62
@@ -41,8 +41,8 @@ class Checkpoints(Protocol):
         """The newest state, None before the first run."""
         ...
 
-    def newest_before(self, key: RegisterKey, v_below_ms: int) -> Anchor | None:
-        """The newest day checkpoint whose certainty does not reach v_below_ms."""
+    def newest_before(self, key: RegisterKey, v_below_ms: int, t_below_ms: int) -> Anchor | None:
+        """The newest day checkpoint before t_below_ms whose certainty does not reach v_below_ms."""
         ...
 
     def days(self, key: RegisterKey, after_ms: int, to_ms: int) -> dict[int, Anchor]:
@@ -51,6 +51,10 @@ class Checkpoints(Protocol):
 
     def put(self, key: RegisterKey, after_ms: int, to_ms: int, days: Sequence[Anchor], head: Head | None) -> None:
         """Replaces the day checkpoints of (after, to], and the head unless None, in one transaction."""
+        ...
+
+    def drop(self, key: RegisterKey) -> None:
+        """Forgets a register."""
         ...
 
 
@@ -115,13 +119,18 @@ def registers_in(frame: Frame) -> list[str]:
 
 
 def start_of(key: RegisterKey, first_ms: int, checkpoints: Checkpoints) -> Anchor | None:
-    """The checkpoint a recompute begins at: the newest that a reading at first_ms cannot have changed."""
+    """The checkpoint a recompute begins at: the newest that a reading at first_ms cannot have changed.
+
+    Its row must not lie behind the present end of the rows, or those between would never be written.
+    """
     head = checkpoints.head(key)
     if head is None:
         return None
-    if head.anchor is not None and head.anchor.v_ms < first_ms and row_of(head.anchor.t_ms) <= head.until_ms:
-        return head.anchor
-    return checkpoints.newest_before(key, first_ms)
+    behind_ms = head.until_ms + QUARTER_MS
+    day, newest = checkpoints.newest_before(key, first_ms, behind_ms), head.anchor
+    if newest is None or newest.v_ms >= first_ms or newest.t_ms >= behind_ms:
+        return day
+    return newest if day is None or day.t_ms <= newest.t_ms else day
 
 
 def row_of(at_ms: int) -> int:
@@ -142,7 +151,7 @@ def recompute(
     """Walks one register from the checkpoint before ``first_ms`` to an equal checkpoint after ``last_ms``.
 
     Args:
-        first_ms: Earliest touched instant.
+        first_ms: Earliest touched instant; FOREVER_MS where no reading is new.
         last_ms: Latest touched instant; None walks to the end (the grid moved on).
         until_ms: Grid instant at which the rows end.
         facts: Dated facts of the register, oldest first.
@@ -150,18 +159,22 @@ def recompute(
     start = start_of(key, first_ms, checkpoints)
     start_ms = start.t_ms if start else 0
     stored = checkpoints.days(key, start_ms, FOREVER_MS) if last_ms is not None else {}
+    old = checkpoints.head(key)
     reach = CHUNK_MS
     while True:
-        whole = last_ms is None or not stored or max(stored) <= last_ms
-        end_ms = FOREVER_MS if whole else max(last_ms or 0, start_ms) + reach
-        frame = raw.frame(key.device_key, start_ms, end_ms)
+        end_ms = max(last_ms or 0, start_ms) + reach
+        whole = last_ms is None or max(stored, default=0) <= last_ms or end_ms > until_ms + DAY_MS
+        frame = raw.frame(key.device_key, start_ms, FOREVER_MS if whole else end_ms)
         trace = trace_of(frame, key.register, identity_ms)
-        whole = whole or end_ms > until_ms + DAY_MS
         edge_ms = until_ms if whole else min(until_ms, floor_ms(end_ms, QUARTER_MS))
         found = (ledger.walk if is_register(key.register) else ledger.walk_power)(trace, facts, edge_ms, start)
-        stop = _stop(found.anchors, stored, start, last_ms, FOREVER_MS if whole else int(trace.t_ms[-1]))
-        if stop is not None or whole:
-            return _run(key, start, stop, found.rows, found.events, found.anchors, found.head, until_ms, checkpoints)
+        stop = _stop(found.anchors, stored, start, last_ms, FOREVER_MS if whole else end_ms - 1)
+        if whole:
+            reaches_ms = old.until_ms if stop and old else until_ms
+            certain = found.head or (old.anchor if old else None)
+            return _run(key, start, stop, found, until_ms, Head(reaches_ms, certain))
+        if stop is not None and old and old.anchor and old.anchor.t_ms >= stop.t_ms:
+            return _run(key, start, stop, found, until_ms, None)
         reach *= 2
 
 
@@ -169,7 +182,7 @@ def _firsts(anchors: Sequence[Anchor], start: Anchor | None) -> list[Anchor]:
     """The anchors that are the first of their UTC day, the start's own day excepted."""
     day = start.t_ms // DAY_MS if start else -1
     found = []
-    for anchor in anchors:
+    for anchor in sorted(anchors, key=lambda one: one.t_ms):  # the head comes last, wherever it lies
         if anchor.t_ms // DAY_MS > day:
             found.append(anchor)
             day = anchor.t_ms // DAY_MS
@@ -188,34 +201,20 @@ def _stop(
 
 
 def _run(
-    key: RegisterKey,
-    start: Anchor | None,
-    stop: Anchor | None,
-    rows: BaseRows,
-    events: tuple[LedgerEvent, ...],
-    anchors: tuple[Anchor, ...],
-    walk_head: Anchor | None,
-    until_ms: int,
-    checkpoints: Checkpoints,
+    key: RegisterKey, start: Anchor | None, stop: Anchor | None, found: Walk, until_ms: int, head: Head | None
 ) -> Run:
     after_ms = start.t_ms if start else -1
     to_ms = stop.t_ms if stop else FOREVER_MS
     end_row_ms = row_of(stop.t_ms) if stop else FOREVER_MS
     from_ms = row_of(start.t_ms) if start else 0
-    old = checkpoints.head(key)
-    head = None
-    if stop is None:
-        head = Head(until_ms, walk_head)
-    elif old is not None and (old.anchor is None or old.anchor.t_ms < stop.t_ms):
-        head = Head(old.until_ms, stop)
     return Run(
         key=key,
         from_ms=from_ms,
         to_ms=end_row_ms,
-        rows=rows.slice(from_ms, min(end_row_ms, until_ms)),
+        rows=found.rows.slice(from_ms, min(end_row_ms, until_ms)),
         events_after_ms=after_ms,
         events_to_ms=to_ms,
-        events=tuple(e for e in events if after_ms < e.at_ms <= to_ms),
-        days=tuple(a for a in _firsts(anchors, start) if after_ms < a.t_ms <= to_ms),
+        events=tuple(e for e in found.events if after_ms < e.at_ms <= to_ms),
+        days=tuple(a for a in _firsts(found.anchors, start) if after_ms < a.t_ms <= to_ms),
         head=head,
     )

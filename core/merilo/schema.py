@@ -47,7 +47,6 @@ EVENT_COUNTERS = (
     "decode_change",
     "overbooked",
     "undecided",
-    "conflict",
 )
 """Kinds of ledger events that quality_1d counts per device and day."""
 
@@ -76,7 +75,7 @@ def _all() -> dict[str, Measurement]:
             name="readings",
             policy="raw",
             tags=_DEVICE,
-            numbers=frozenset(QUANTITIES) | {"seq"},
+            numbers=frozenset(QUANTITIES),
             precision="ms",
             meaning="What devices said, as read. Identity only from topic and payload, never corrected.",
         ),
@@ -163,8 +162,6 @@ def _all() -> dict[str, Measurement]:
                     "rejected",
                     "conflicts",
                     "gap_max_s",
-                    "balance_residual",
-                    "clock_offset_s",
                     *EVENT_COUNTERS,
                 }
             ),

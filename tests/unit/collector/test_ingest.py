@@ -13,6 +13,7 @@ from merilo.reading import Reading
 from merilo.site import Company, Site
 from merilo_adapters.registry import Registry
 from merilo_adapters.sqlite_store import SqliteStore
+from merilo_collector.checksum import frame_sum
 from merilo_collector.ingest import Ingest, Outcome, Steps
 from merilo_collector.intake import Delivery
 
@@ -178,3 +179,14 @@ def test_the_two_hundred_and_first_new_device_of_a_gateway_is_refused(place: Pla
 
     assert [[r.reason for r in ack.rejected] for ack in acks(outcome)] == [["too_many_devices"], []]
     assert "d200" not in place.stored()
+
+
+def test_two_different_readings_for_one_instant_are_a_conflict_and_the_last_one_stands(place: Place) -> None:
+    place.take(readings(0, NOW, power=100.0), readings(1, NOW, power=250.0))
+
+    found = place.store.read("acme", "readings", {"company": "acme"}, 0, NOW * 2)
+    assert found[0].frame.numbers["active_power_w"].tolist() == [250.0]
+    sums = place.work.day_sums("acme", 0, NOW * 2)
+    assert (sums[0].count, sums[0].checksum) == frame_sum(found[0].frame)
+    events = place.registry.events("acme", 0, NOW * 2)
+    assert [(event.kind, event.code, event.at_ms) for event in events] == [("quality", "conflict", NOW)]
