@@ -25,6 +25,7 @@ from merilo.instants import DAY_MS, HOUR_MS, MINUTE_MS, floor_ms
 from merilo.reading import Reading
 from merilo.site import Company, Site
 from merilo_adapters.clock import Clock
+from merilo_adapters.company_stores import CompanyStores
 from merilo_adapters.installation import Installation
 from merilo_adapters.mosquitto_files import new_password, password_hash, write_files
 from merilo_adapters.outbox import Outbox
@@ -49,7 +50,7 @@ BOOKS_GAPS = ("rows_stored", "meters_stored", "checkpoints_stored")
 GAPS = (*INGEST_GAPS, *BOOKS_GAPS)
 RATE = 120.0
 """Shown seconds a real second: an hour is half a minute."""
-GAPS_WANTED = 3
+GAPS_WANTED = 2
 """Kills in each named gap."""
 ENDED_MAX = 10
 """Programs that end by themselves again and again are broken."""
@@ -366,6 +367,7 @@ class Killer:
         self._plant, self._plans, self._seed, self._store = plant, plans, seed, store
         self.kills = Kills()
         self._stop = threading.Event()
+        self._store_needed = threading.Event()
         self._errors: list[BaseException] = []
 
     def run(self, enough: Callable[[Kills], bool], seconds: float) -> Kills:
@@ -397,6 +399,8 @@ class Killer:
         server = self._plant.broker if name == "broker" else self._store
         assert server is not None
         while not self._stop.wait(self._plans[name](chance, self.kills).seconds):
+            if name == "store" and self._store_needed.is_set():
+                continue  # the books are to be killed within their pass, and get there only with a store
             server.kill()
             self.kills.of[name] += 1
             time.sleep(chance.uniform(*JITTER_S))
@@ -405,6 +409,8 @@ class Killer:
     def _program(self, name: str, chance: random.Random) -> None:
         while not self._stop.is_set():
             life = self._plans[name](chance, self.kills)
+            if name == "books" and life.gap:
+                self._store_needed.set()
             child, mark = self._plant.start(name, life)
             end = time.monotonic() + life.seconds
             while time.monotonic() < end and not self._stop.is_set() and not child.wait(0.05):
@@ -418,6 +424,8 @@ class Killer:
                 self.kills.itself.append(f"{name}: {self._plant.log(name)[-1500:]}")
                 assert len(self.kills.itself) <= ENDED_MAX, self.kills.itself[-1]
             child.close()
+            if name == "books":
+                self._store_needed.clear()
             time.sleep(chance.uniform(*JITTER_S))
 
 
@@ -431,17 +439,22 @@ def wait_for(condition: Callable[[], bool], seconds: float, every_s: float = 0.1
     return condition()
 
 
-def plans(*names: str) -> dict[str, Plan]:
-    """How each process is killed in a kill test."""
-    soon, late = (0.1, 0.8), (1.5, 3.0)
+def plans(*names: str, wanted: int) -> dict[str, Plan]:
+    """How each process is killed in a kill test: often until it was killed so often, then seldom."""
+    soon, late = (0.1, 0.7), (1.2, 2.4)
     every: dict[str, Plan] = {
         "gateway": any_moment((0.2, 0.9), late),
-        "broker": any_moment(soon, late, 0.3),
-        "store": any_moment(soon, late, 0.3),
-        "collector": gap_or(any_moment(soon, late), INGEST_GAPS, 2.5),
-        "books": gap_or(any_moment((0.1, 0.9), late), BOOKS_GAPS, 4.0, 1),
+        "broker": any_moment((0.1, 0.9), late, 0.3),
+        "store": any_moment((0.1, 0.9), late, 0.3),
+        "collector": gap_or(any_moment(soon, late), INGEST_GAPS, 2.0),
+        "books": gap_or(any_moment(soon, late, 0.15), BOOKS_GAPS, 3.0, 1),
     }
-    return {name: every[name] for name in names}
+
+    def until_wanted(name: str) -> Plan:
+        seldom = any_moment((2.0, 4.0), (2.0, 4.0))
+        return lambda chance, kills: (every[name] if kills.of[name] < wanted else seldom)(chance, kills)
+
+    return {name: until_wanted(name) if name in ("gateway", "broker", "store") else every[name] for name in names}
 
 
 def come_to_rest(plant: Plant, before_end: Callable[[], None] = lambda: None) -> None:
@@ -461,3 +474,19 @@ def come_to_rest(plant: Plant, before_end: Callable[[], None] = lambda: None) ->
         plant.start_all("gateway")
     before_end()
     plant.stop("gateway", "collector", "books")
+
+
+def reconciled(plant: Plant, seconds: float = 60) -> bool:
+    """Waits until the store of the plant was compared after its last start, and nothing is missing."""
+    registry = plant.registry()
+    work, store = registry.work(), CompanyStores(plant.installation(), registry).of(COMPANY)
+    scope = f"store/{COMPANY}"
+
+    def done() -> bool:
+        noted = work.counters(scope)
+        states = [noted.get((scope, name), 0) for name in ("unchecked", "forgotten_days")]
+        return noted.get((scope, "started_ms")) == store.started_ms() and states == [0, 0]
+
+    found = wait_for(done, seconds)
+    registry.close()
+    return found
