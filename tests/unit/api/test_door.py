@@ -114,7 +114,7 @@ def test_every_answer_carries_the_headers_that_keep_a_browser_safe(single: Clien
     headers = single.ask(path).headers
 
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert headers["x-frame-options"] == "DENY"
     policy = headers["content-security-policy"]
     assert "default-src 'self'" in policy

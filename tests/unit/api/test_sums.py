@@ -79,7 +79,7 @@ def test_a_gap_of_more_than_a_day_over_midnight_is_found(folder: Path, single_te
 def test_a_meter_whose_role_changed_at_noon_counts_once(folder: Path, single_template: Scene) -> None:
     store = SqliteStore(folder, now_ms=lambda: NOW)
     store.init("acme", 90)
-    starts, state = states()
+    _, state = states()
     whole = rows(lambda hour: 1_000, np.full(len(state), 3))
     write_meter(store, "acme", "hq", "main", "other", whole.between(FIRST, at(10, 12)))
     write_meter(store, "acme", "hq", "main", "main", whole.between(at(10, 12), BOOKED))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from babel.messages.extract import extract_python
@@ -24,16 +25,17 @@ Message = str | tuple[str, str]
 def messages() -> dict[Message, str]:
     """Every text of code and templates, and where it stands."""
     found: dict[Message, str] = {}
-    extractors = [(path, extract_python) for path in sorted(SOURCES.rglob("*.py"))]
-    extractors += [(path, babel_extract) for path in sorted(SOURCES.rglob("*.html"))]
-    for path, extract in extractors:
+    python: Any = extract_python
+    templates: Any = babel_extract
+    sources = [(path, python) for path in sorted(SOURCES.rglob("*.py"))]
+    sources += [(path, templates) for path in sorted(SOURCES.rglob("*.html"))]
+    for path, extract in sources:
         with path.open("rb") as source:
             for line, function, given, _ in extract(source, list(KEYWORDS), [], {}):
-                texts = given if isinstance(given, tuple) else (given,)
-                plural = function in ("count", "_n")
-                message = (texts[0], texts[1]) if plural and len(texts) > 1 else texts[0]
-                if message and not (isinstance(message, tuple) and None in message):
-                    found[message] = f"{path.name}:{line}"
+                texts = list(given) if isinstance(given, tuple) else [given]
+                plural = function in ("count", "_n") and len(texts) > 1
+                if texts[0] and (not plural or texts[1]):
+                    found[(str(texts[0]), str(texts[1])) if plural else str(texts[0])] = f"{path.name}:{line}"
     return found
 
 

@@ -1,0 +1,80 @@
+"""States of local days on the wall clock."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from merilo.calendar import boundaries
+from merilo.frame import Frame
+from merilo.instants import QUARTER_MS
+from merilo_api.page.days import ABSENT, day_views, strip
+from unit.api.scene import TZ, ZONE, at
+
+
+def frame(start_ms: int, states: list[float]) -> Frame:
+    return Frame(np.arange(start_ms, start_ms + len(states) * QUARTER_MS, QUARTER_MS), {"state": np.array(states)})
+
+
+def days(first: int, last: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return boundaries("day", ZONE, first, last).edges_ms
+
+
+def test_the_longer_day_shows_the_worse_of_two_equal_hours() -> None:
+    start = at(25, month=10)
+    states = [3.0] * 100
+    states[16] = 0.0  # 03:00 the second time
+    found = strip([frame(start, states)], days(start, start + 1), TZ, at(26, month=10))
+
+    assert found.codes.shape == (1, 96)
+    assert found.codes[0, 11:14].tolist() == [3, 0, 3]
+    assert found.hours[0].tolist() == [24.75, 0.0, 0.0, 0.25]
+
+
+def test_the_hour_that_the_clock_skips_is_absent_and_not_missing() -> None:
+    start = at(29, month=3)
+    found = strip([frame(start, [3.0] * 92)], days(start, start + 1), TZ, at(30, month=3))
+
+    assert found.codes[0, 11:17].tolist() == [3, ABSENT, ABSENT, ABSENT, ABSENT, 3]
+    assert found.hours[0].tolist() == [23.0, 0.0, 0.0, 0.0]
+
+
+def test_a_row_that_is_not_there_is_missing_until_now_and_absent_after() -> None:
+    start = at(10)
+    found = strip([frame(start, [3.0, 2.0, 1.0])], days(start, start + 1), TZ, start + 5 * QUARTER_MS)
+
+    assert found.codes[0, :6].tolist() == [3, 2, 1, 0, 0, ABSENT]
+    assert found.hours[0].tolist() == [0.25, 0.25, 0.25, 0.5]
+
+
+def test_of_two_meters_the_worse_state_counts() -> None:
+    start = at(10)
+    found = strip(
+        [frame(start, [3.0, 1.0]), frame(start, [2.0, 3.0])], days(start, start + 1), TZ, start + 2 * QUARTER_MS
+    )
+
+    assert found.codes[0, :2].tolist() == [2, 1]
+
+
+def test_without_rows_everything_so_far_is_missing() -> None:
+    start = at(10)
+    found = strip([Frame.empty()], days(start, start + 1), TZ, start + QUARTER_MS)
+
+    assert found.codes[0, :2].tolist() == [0, ABSENT]
+
+
+def test_before_anything_can_be_booked_nothing_is_missing() -> None:
+    start = at(10)
+    found = strip([Frame.empty()], days(start, start + 1), TZ, start)
+    day = day_views([Frame.empty()], found)[0]
+
+    assert set(found.codes[0].tolist()) == {ABSENT}
+    assert (day.energy_wh, day.coverage, day.missing_h) == (None, None, 0.0)
+
+
+def test_a_day_that_one_of_two_meters_lacks_has_no_total() -> None:
+    start = at(10)
+    states = strip([frame(start, [3.0])], days(start, start + 1), TZ, start + QUARTER_MS)
+    daily = Frame(np.array([start]), {"energy_wh": np.array([1_000.0]), "energy_metered_wh": np.array([1_000.0])})
+
+    assert day_views([daily, Frame.empty()], states)[0].energy_wh is None
+    assert day_views([daily], states)[0].energy_wh == 1_000.0
