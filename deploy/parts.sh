@@ -2,7 +2,7 @@
 # Installs the real parts that demo and tests use, where this is root on Debian; elsewhere says what is missing.
 set -euo pipefail
 
-declare -A package=([mosquitto]=mosquitto [influxd]=influxdb [chromium]=chromium [mbpoll]=mbpoll)
+declare -A package=([mosquitto]=mosquitto [influxd]=influxdb [chromium]=chromium [mbpoll]=mbpoll [docker-compose]=docker-compose)
 missing=()
 for program in "${!package[@]}"; do
   command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] || missing+=("$program")

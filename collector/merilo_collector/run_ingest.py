@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from merilo import topics, wire
 from merilo.errors import StoreError
 from merilo.ids import DeviceKey, GatewayKey
-from merilo.instants import MINUTE_MS, floor_ms
+from merilo.instants import DAY_MS, MINUTE_MS, floor_ms
 from merilo.reading import Reading
 from merilo_adapters.clock import Clock
 from merilo_adapters.company_stores import CompanyStores
@@ -66,6 +66,7 @@ class IngestLoop:
         self._health = HealthLane()
         self._held = Held()
         self._minute_ms = floor_ms(clock.now_ms(), MINUTE_MS)
+        self._expired_ms = 0
         self._reconciler = Reconciler(registry, work, stores, intake.publish)
         self._pending: list[tuple[DeviceKey, Reading]] = []
         self._ingest = Ingest(
@@ -168,4 +169,20 @@ class IngestLoop:
                 store.write(company, "device_health", devices)
             except StoreError as error:
                 log.warning("live lane not written company=%s reason=%s", company, error)
+        self._expire(now_ms)
         self._reconciler.minute(now_ms)
+
+    def _expire(self, now_ms: int) -> None:
+        """Once a day has stores that cannot do it themselves delete raw readings beyond their company's retention."""
+        day_ms = floor_ms(now_ms, DAY_MS)
+        if day_ms == self._expired_ms:
+            return
+        self._expired_ms = day_ms
+        for company in self._registry.companies():
+            try:
+                gone = self._stores.of(company.id).expire(company.id, now_ms)
+            except StoreError as error:
+                log.warning("raw readings not expired company=%s reason=%s", company.id, error)
+                continue
+            if gone:
+                log.info("raw readings expired company=%s rows=%d", company.id, gone)

@@ -29,17 +29,18 @@ def blocks(text: str, language: str) -> list[str]:
     return ["\n".join(line.removeprefix(pad) for line in body.splitlines()) for pad, body in found]
 
 
-@pytest.mark.parametrize("name", ["first-meter"])
-def test_both_languages_have_the_same_steps_and_the_same_commands(name: str) -> None:
-    english = (DOCS / f"{name}.md").read_text(encoding="utf-8")
-    bulgarian = (DOCS / f"{name}.bg.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("english", [DOCS / "first-meter.md", ROOT / "README.md"])
+def test_both_languages_have_the_same_steps_the_same_chapters_and_the_same_commands(english: Path) -> None:
+    texts = [english.read_text(encoding="utf-8"), english.with_suffix(".bg.md").read_text(encoding="utf-8")]
 
-    steps = [re.findall(r"^(\d+)\. ", text, re.M) for text in (english, bulgarian)]
+    steps = [re.findall(r"^(\d+)\. ", text, re.M) for text in texts]
+    chapters = [len(re.findall(r"^#+ ", text, re.M)) for text in texts]
 
     assert steps[0] == steps[1]
     assert len(steps[0]) <= 8
+    assert chapters[0] == chapters[1]
     for language in ("sh", "yaml"):
-        assert blocks(english, language) == blocks(bulgarian, language)
+        assert blocks(texts[0], language) == blocks(texts[1], language)
 
 
 def test_the_readme_shows_both_commands_and_the_same_file_as_the_guide() -> None:
@@ -52,7 +53,7 @@ def test_the_readme_shows_both_commands_and_the_same_file_as_the_guide() -> None
     assert blocks(readme, "yaml") == blocks((DOCS / "first-meter.md").read_text(encoding="utf-8"), "yaml")
 
 
-@pytest.mark.parametrize("page", [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "firmware_config" / "README.md"])
+@pytest.mark.parametrize("page", [*DOCS.glob("*.md"), *ROOT.glob("*.md"), ROOT / "firmware_config" / "README.md"])
 def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
 
