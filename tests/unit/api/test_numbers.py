@@ -36,9 +36,9 @@ def test_too_many_minutes_are_refused_with_another_way(single: Client) -> None:
 def test_readings_of_a_device_are_given_as_read(scene: Scene) -> None:
     start = at(25, 10)
     points = [
-        Point((*ACME, "main"), start + 503, {"voltage_l1_n_v": 231.2, "seq": 1.0}),
-        Point((*ACME, "main"), start + 10_503, {"active_power_w": 1.0, "seq": 2.0}),
-        Point((*ACME, "main"), start + 20_000, {"voltage_l1_n_v": -0.0001, "seq": 3.0}),
+        Point((*ACME, "main"), start + 503, {"voltage_l1_n_v": 231.2, "frequency_hz": 1.0}),
+        Point((*ACME, "main"), start + 10_503, {"active_power_w": 1.0, "frequency_hz": 2.0}),
+        Point((*ACME, "main"), start + 20_000, {"voltage_l1_n_v": -0.0001, "frequency_hz": 3.0}),
     ]
     scene.store.write("acme", "readings", points)
 
