@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 from e2e.conftest import Visit, installation
 from e2e.serving import served
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.real
 
 Visiting = Callable[..., Visit]
 SITE = "/v1/companies/acme/sites/hq"
-DESK = {"width": 1366, "height": 900}
-PHONE = {"width": 360, "height": 740}
-NARROWEST = {"width": 320, "height": 640}
+DESK: ViewportSize = {"width": 1366, "height": 900}
+PHONE: ViewportSize = {"width": 360, "height": 740}
+NARROWEST: ViewportSize = {"width": 320, "height": 640}
 
 
 def plain(text: str) -> float:
