@@ -178,10 +178,14 @@ class SiteBooks:
     def advance(self, until_ms: int) -> None:
         """Lengthens every register that was ever walked up to until_ms.
 
-        From the newest state, certain or not: no reading is new, so that a device that fell silent after a disturbance
-        is not walked from before it, when those readings have long expired.
+        What the clock makes certain may be built on: a device that fell silent after a disturbance is not walked again
+        from before it, when those readings have long expired.
         """
-        items = [(key, FOREVER_MS, None) for key, head in sorted(self._heads.items()) if head.until_ms < until_ms]
+        items = [
+            (key, max(until_ms, head.anchor.v_ms + 1 if head.anchor else 0), None)
+            for key, head in sorted(self._heads.items())
+            if head.until_ms < until_ms
+        ]
         if items:
             self._pass(items, until_ms, [])
 
@@ -294,7 +298,7 @@ class SiteBooks:
     def _begin(
         self, runs: Sequence[Run], needed: Collection[RegisterKey], by_hand: Sequence[Decision], end_ms: int
     ) -> int:
-        """The first row that anything behind these meters has: other registers may be older than the one that is new."""
+        """The first row that anything behind these meters has: other registers may be older than a new one."""
         fresh = {run.key: run.rows for run in runs if run.from_ms == 0}
         starts = [int(rows.start_ms[0]) for rows in fresh.values() if len(rows)]
         starts += [floor_ms(one.from_ms, QUARTER_MS) for one in by_hand if not one.revoked]

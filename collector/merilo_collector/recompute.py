@@ -151,7 +151,7 @@ def recompute(
     """Walks one register from the checkpoint before ``first_ms`` to an equal checkpoint after ``last_ms``.
 
     Args:
-        first_ms: Earliest touched instant; FOREVER_MS where no reading is new.
+        first_ms: Earliest touched instant.
         last_ms: Latest touched instant; None walks to the end (the grid moved on).
         until_ms: Grid instant at which the rows end.
         facts: Dated facts of the register, oldest first.
