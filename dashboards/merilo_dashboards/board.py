@@ -119,8 +119,8 @@ class Annotation:
 
 
 @dataclass(frozen=True, slots=True)
-class PeriodLink:
-    """A link that sets the board's stretch of time and keeps everything else."""
+class Period:
+    """A link that sets the board's stretch of time and keeps what is chosen."""
 
     title: Text
     start: str
@@ -137,11 +137,21 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """A thin text over the panels."""
+    """A thin text over the panels: links to periods, and how to read the board.
 
-    title: Text
+    The links stand here and not among Grafana's own, which would take two lines more of a laptop's screen.
+    """
+
+    about: Text
     content: Text
     place: Place
+    periods: tuple[Period, ...] = ()
+
+    def text(self, uid: str, language: Language) -> str:
+        """The Markdown text in this language."""
+        chosen = "${company:queryparam}&${site:queryparam}"
+        links = (f"[{one.title.of(language)}](/d/{uid}?from={one.start}&to={one.end}&{chosen})" for one in self.periods)
+        return "  \n".join((" · ".join(links), self.content.of(language)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,12 +164,12 @@ class Board:
     description: Text
     variables: tuple[Variable, ...]
     annotations: tuple[Annotation, ...]
-    periods: tuple[PeriodLink, ...]
     header: Header
     sections: tuple[Section, ...]
     panels: tuple[tuple[int, Panel], ...]
     """With their numbers, which links name: never given to another panel."""
     start: str
+    end: str
     refresh: str
 
     def uid(self, language: Language) -> str:
@@ -188,14 +198,14 @@ class Board:
             "timezone": zone,
             "weekStart": "monday",
             "fiscalYearStartMonth": 0,
-            "time": {"from": self.start, "to": "now"},
+            "time": {"from": self.start, "to": self.end},
             "timepicker": {},
             "refresh": self.refresh,
             "liveNow": False,
             "links": self._links(language),
             "templating": {"list": self._variables(zone)},
             "annotations": {"list": [one.value() for one in self.annotations]},
-            "panels": self._panels(),
+            "panels": self._panels(language),
         }
 
     def _variables(self, zone: str) -> list[Value]:
@@ -216,35 +226,22 @@ class Board:
         return [source, *(one.value() for one in self.variables), zone_constant.value()]
 
     def _links(self, language: Language) -> list[Value]:
-        plain: Mapping[str, Value] = {"icon": "external link", "targetBlank": False, "tooltip": ""}
         boards: Mapping[str, Value] = {
-            **plain,
             "type": "dashboards",
             "title": Text("Energy boards", "Енергийни табла"),
+            "icon": "external link",
+            "tooltip": "",
             "tags": [language_tag(language)],
             "asDropdown": True,
+            "targetBlank": False,
             "includeVars": True,
             "keepTime": True,
             "url": "",
         }
-        periods: list[Value] = [
-            {
-                **plain,
-                "type": "link",
-                "icon": "dashboard",
-                "title": one.title,
-                "tags": [],
-                "asDropdown": False,
-                "includeVars": True,
-                "keepTime": False,
-                "url": f"d/{self.uid(language)}?from={one.start}&to={one.end}",
-            }
-            for one in self.periods
-        ]
-        return [boards, *periods]
+        return [boards]
 
-    def _panels(self) -> list[Value]:
-        found: list[tuple[int, int, Value]] = [(self.header.place.y, self.header.place.x, self._header())]
+    def _panels(self, language: Language) -> list[Value]:
+        found: list[tuple[int, int, Value]] = [(self.header.place.y, self.header.place.x, self._header(language))]
         for index, section in enumerate(self.sections):
             row: Mapping[str, Value] = {
                 "id": 100 + index,
@@ -259,20 +256,20 @@ class Board:
         # Grafana and a phone's stack show panels in the order of the file.
         return [value for _, _, value in sorted(found, key=lambda one: one[:2])]
 
-    def _header(self) -> Value:
+    def _header(self, language: Language) -> Value:
         place = self.header.place
         return {
             "id": 99,
             "type": "text",
             "title": "",
-            "description": self.header.title,
+            "description": self.header.about,
             "transparent": True,
             "pluginVersion": PLUGIN_VERSION,
             "gridPos": {"x": place.x, "y": place.y, "w": place.w, "h": place.h},
             "fieldConfig": {"defaults": {}, "overrides": []},
             "options": {
                 "mode": "markdown",
-                "content": self.header.content,
+                "content": self.header.text(self.uid(language), language),
                 "code": {"language": "plaintext", "showLineNumbers": False, "showMiniMap": False},
             },
             "targets": [],

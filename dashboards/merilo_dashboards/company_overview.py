@@ -9,7 +9,7 @@ from __future__ import annotations
 from merilo_dashboards import company_texts as words
 from merilo_dashboards import influxql as q
 from merilo_dashboards import limits, palette
-from merilo_dashboards.board import Annotation, Board, Header, PeriodLink, Section, Variable
+from merilo_dashboards.board import Annotation, Board, Header, Period, Section, Variable
 from merilo_dashboards.panels import month_bars, share_gauge, stacked_bars, states, table, tile
 from merilo_dashboards.parts import (
     Meaning,
@@ -22,6 +22,7 @@ from merilo_dashboards.parts import (
     coloured,
     columns,
     meanings,
+    shaded,
     steps,
 )
 from merilo_dashboards.texts import Named, Value
@@ -46,16 +47,20 @@ def company_overview() -> Board:
         description=words.ABOUT,
         variables=_variables(),
         annotations=(_disturbances(),),
-        periods=(
-            PeriodLink(words.TODAY_LINK, "now/d", "now"),
-            PeriodLink(words.YESTERDAY_LINK, "now-1d/d", "now-1d/d"),
-            PeriodLink(words.THIS_MONTH_LINK, "now/M", "now"),
-            PeriodLink(words.LAST_MONTH_LINK, "now-1M/M", "now-1M/M"),
-            PeriodLink(words.THIS_YEAR_LINK, "now/y", "now"),
-            PeriodLink(words.LAST_YEAR_LINK, "now-1y/y", "now-1y/y"),
+        header=Header(
+            about=words.HEADER_ABOUT,
+            content=words.HEADER,
+            place=Place(0, 0, 24, 2),
+            periods=(
+                Period(words.TODAY, "now/d", "now/d"),
+                Period(words.YESTERDAY, "now-1d/d", "now-1d/d"),
+                Period(words.THIS_MONTH, "now/M", "now/M"),
+                Period(words.LAST_MONTH, "now-1M/M", "now-1M/M"),
+                Period(words.THIS_YEAR, "now/y", "now/y"),
+                Period(words.LAST_YEAR, "now-1y/y", "now-1y/y"),
+            ),
         ),
-        header=Header(title=words.HEADER_ABOUT, content=words.HEADER, place=Place(0, 0, 24, 2)),
-        sections=(Section(words.BY_MONTH, 15), Section(words.BY_DEVICE, 24)),
+        sections=(Section(words.BY_MONTH, 14), Section(words.BY_METER, 23), Section(words.BY_DEVICE, 31)),
         panels=(
             (1, _power_now(Place(0, 2, 4, 4))),
             (2, _today(Place(4, 2, 4, 4))),
@@ -63,14 +68,15 @@ def company_overview() -> Board:
             (4, _month_before(Place(12, 2, 4, 4))),
             (5, _complete(Place(16, 2, 4, 4))),
             (6, _devices(Place(20, 2, 4, 4))),
-            (7, _power(Place(0, 6, 15, 9))),
-            (8, _meters(Place(15, 6, 9, 9))),
-            (9, _per_day(Place(0, 16, 14, 8))),
-            (10, _per_month(Place(14, 16, 10, 8))),
-            (11, _states(Place(0, 25, 24, 7))),
-            (12, _events(Place(0, 32, 24, 8))),
+            (7, _power(Place(0, 6, 24, 8))),
+            (8, _meters(Place(0, 24, 24, 7))),
+            (9, _per_day(Place(0, 15, 14, 8))),
+            (10, _per_month(Place(14, 15, 10, 8))),
+            (11, _states(Place(0, 32, 24, 7))),
+            (12, _events(Place(0, 39, 24, 8))),
         ),
         start="now/M",
+        end="now/M",
         refresh="5m",
     )
 
@@ -170,20 +176,29 @@ def _devices(place: Place) -> Panel:
         decimals=0,
         no_value=words.NO_SIGNS,
         thresholds=_ALIVE,
-        meanings=(Meaning("1", words.ALL_ANSWER, palette.GOOD), Meaning("0", words.ONE_SILENT, palette.POOR)),
+        meanings=(Meaning("1", words.ALL_UP, palette.GOOD), Meaning("0", words.NOT_ALL_UP, palette.POOR)),
         coloured=True,
+        sizes=(12, 18),
     )
 
 
 def _power(place: Place) -> Panel:
+    states = (
+        Target(query=q.quarter_power(state, q.MAIN, q.PICKED), alias=name) for state, name in _STATE_NAMES.items()
+    )
+    missing = Target(query=q.quarters_without(q.MAIN, q.PICKED), alias=words.MISSING)
     return stacked_bars(
         words.POWER,
         words.POWER_ABOUT,
         place,
-        *(Target(query=q.quarter_power(state, q.MAIN, q.PICKED), alias=name) for state, name in _STATE_NAMES.items()),
+        missing,  # first, so that bars are drawn over the shade
+        *states,
         unit="watt",
         no_value=words.NO_ENERGY,
-        overrides=tuple(coloured(_STATE_NAMES[state], colour) for state, colour in _STATE_COLOURS.items()),
+        overrides=(
+            *(coloured(_STATE_NAMES[state], colour) for state, colour in _STATE_COLOURS.items()),
+            shaded(words.MISSING, words.MISSING, palette.MISSING),
+        ),
         span=Span(start="7d", shown=True),
         bar_width=1.0,
     )
@@ -194,7 +209,7 @@ def _meters(place: Place) -> Panel:
     query = q.newest_rows("energy_1mo", fields, q.SCOPE, q.last(limits.MONTH_SPAN), q.PICKED)
     only_site: Value = {
         "title": words.ONLY_SITE,
-        "url": "d/${__dashboard.uid}?${__url_time_range}&${company:queryparam}&var-site=${__value.raw}",
+        "url": "/d/${__dashboard.uid}?${company:queryparam}&var-site=${__value.raw}",
     }
     roles = tuple(Meaning(role, text) for role, text in words.ROLES.items())
     bar: Value = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
@@ -204,13 +219,13 @@ def _meters(place: Place) -> Panel:
         place,
         Target(query=query, format="table"),
         no_value=words.NOTHING,
-        transformation=columns(("meter", "role", "energy", "peak", "complete", "site"), ("Time", "company")),
+        transformation=columns(("meter", "role", "site", "energy", "peak", "complete"), ("Time", "company")),
         sort=(words.ENERGY, True),
         span=Span(start="now/M"),
         overrides=(
             Override("meter", {"displayName": words.METER}),
-            Override("role", {"displayName": words.ROLE, "mappings": meanings(roles)}),
-            Override("site", {"displayName": words.SITE, "links": [only_site]}),
+            Override("role", {"displayName": words.ROLE, "mappings": meanings(roles), "custom.width": 150}),
+            Override("site", {"displayName": words.SITE, "links": [only_site], "custom.width": 110}),
             Override(
                 "energy",
                 {
@@ -219,10 +234,10 @@ def _meters(place: Place) -> Panel:
                     "decimals": 1,
                     "min": 0,
                     "custom.cellOptions": bar,
-                    "custom.minWidth": 130,
+                    "custom.minWidth": 200,
                 },
             ),
-            Override("peak", {"displayName": words.PEAK, "unit": "watt", "decimals": 1}),
+            Override("peak", {"displayName": words.PEAK, "unit": "watt", "decimals": 1, "custom.width": 110}),
             Override(
                 "complete",
                 {
@@ -231,39 +246,48 @@ def _meters(place: Place) -> Panel:
                     "decimals": 1,
                     "thresholds": steps(_SHARES),
                     "custom.cellOptions": {"type": "color-text"},
+                    "custom.width": 100,
                 },
             ),
         ),
     )
 
 
-def _per_day(place: Place) -> Panel:
+def _by_state(measurement: str) -> Target:
     fields = {state: f"energy_{state}_wh" for state in _STATE_NAMES}
-    query = q.stacked_rows("energy_1d", fields, q.MAIN, q.PICKED)
-    named = tuple(
+    return Target(query=q.stacked_rows(measurement, fields, q.MAIN, q.PICKED), alias="$col")
+
+
+def _states_named() -> tuple[Override, ...]:
+    return tuple(
         Override(state, {"displayName": name, "color": {"mode": "fixed", "fixedColor": _STATE_COLOURS[state]}})
         for state, name in _STATE_NAMES.items()
     )
+
+
+def _per_day(place: Place) -> Panel:
+    below = q.rows_below("energy_1d", "coverage", limits.COVERAGE_FAIR, q.MAIN, q.PICKED)
     return stacked_bars(
         words.PER_DAY,
         words.PER_DAY_ABOUT,
         place,
-        Target(query=query, alias="$col"),
+        Target(query=below, alias="$col"),  # first, so that bars are drawn over the shade
+        _by_state("energy_1d"),
         unit="watth",
         no_value=words.NO_ENERGY,
-        overrides=named,
+        overrides=(*_states_named(), shaded("below", words.INCOMPLETE, palette.MISSING)),
     )
 
 
 def _per_month(place: Place) -> Panel:
-    query = q.stacked_rows("energy_1mo", {"energy": "energy_wh"}, q.MAIN, q.PICKED, by=("site",))
     return month_bars(
         words.PER_MONTH,
         words.PER_MONTH_ABOUT,
         place,
-        Target(query=query, alias="$tag_site"),
+        _by_state("energy_1mo"),
         unit="watth",
-        no_value=words.NO_ENERGY,
+        no_value=words.NO_MONTH,
+        overrides=_states_named(),
         span=Span(start="now-12M/M"),
     )
 
@@ -278,7 +302,7 @@ def _states(place: Place) -> Panel:
             query=q.lowest("device_health", "up", q.SCOPE, q.PICKED),
             alias="$tag_site · $tag_gateway · $tag_device",
         ),
-        no_value=words.NO_SIGNS,
+        no_value=words.NO_SIGNS_HERE,
         thresholds=_ALIVE,
         meanings=(Meaning("1", words.ANSWERS, palette.GOOD), Meaning("0", words.SILENT, palette.POOR)),
         span=Span(start="24h", shown=True),
@@ -286,7 +310,7 @@ def _states(place: Place) -> Panel:
 
 
 def _events(place: Place) -> Panel:
-    shown = ("kind", "site", "gateway", "device", "meter", "estimated_wh")
+    shown = ("kind", "site", "device", "meter", "estimated_wh")
 
     def query(title: str) -> str:
         picked = [f'"{title}" AS "title"', *(f'"{name}"' for name in shown)]
@@ -295,7 +319,7 @@ def _events(place: Place) -> Panel:
 
     around: Value = {
         "title": words.AROUND,
-        "url": "d/${__dashboard.uid}?${company:queryparam}&${site:queryparam}"
+        "url": "/d/${__dashboard.uid}?${company:queryparam}&${site:queryparam}"
         "&time=${__value.raw}&time.window=172800000",
     }
     kinds = tuple(Meaning(kind, text) for kind, text in words.KINDS.items())
@@ -307,13 +331,21 @@ def _events(place: Place) -> Panel:
         no_value=words.NO_EVENTS,
         transformation=columns(("Time", "title", *shown), ()),
         overrides=(
-            Override("Time", {"displayName": words.EVENT_TIME, "links": [around], "custom.width": 170}),
-            Override("title", {"displayName": words.EVENT, "custom.minWidth": 260}),
-            Override("kind", {"displayName": words.EVENT_KIND, "mappings": meanings(kinds)}),
-            Override("site", {"displayName": words.SITE}),
-            Override("gateway", {"displayName": words.GATEWAY}),
-            Override("device", {"displayName": words.DEVICE}),
-            Override("meter", {"displayName": words.METER}),
-            Override("estimated_wh", {"displayName": words.ESTIMATED_ENERGY, "unit": "watth", "decimals": 1}),
+            Override("Time", {"displayName": words.EVENT_TIME, "links": [around], "custom.width": 165}),
+            Override("title", {"displayName": words.EVENT, "custom.minWidth": 240}),
+            Override("kind", {"displayName": words.EVENT_KIND, "mappings": meanings(kinds), "custom.width": 100}),
+            Override("site", {"displayName": words.SITE, "custom.width": 90}),
+            Override("device", {"displayName": words.DEVICE, "custom.width": 130}),
+            Override("meter", {"displayName": words.METER, "custom.width": 100}),
+            Override(
+                "estimated_wh",
+                {
+                    "displayName": words.ESTIMATED_ENERGY,
+                    "unit": "watth",
+                    "decimals": 1,
+                    "noValue": "–",
+                    "custom.width": 110,
+                },
+            ),
         ),
     )

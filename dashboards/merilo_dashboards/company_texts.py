@@ -13,26 +13,23 @@ ABOUT: Final = Text(
 )
 HEADER_ABOUT: Final = Text("How to read this board", "Как се чете това табло")
 HEADER: Final = Text(
-    "**$company** · energy is booked every quarter of an hour; days and months begin at midnight in $tz · "
     "**metered**: from an intact register · **bridged**: total known, course not · **estimated**: by a stated rule · "
-    "what is missing stays empty and is never zero",
-    "**$company** · енергията се отчита на всеки четвърт час; дните и месеците започват в полунощ за $tz · "
-    "**измерено**: от изправен брояч · **свързано**: количеството е известно, ходът не · **оценено**: по посочено "
-    "правило · липсващото остава празно и никога не е нула",
+    "missing: empty, never zero",
+    "**измерено**: от изправен брояч · **свързано**: известно количество, не и ходът · **оценено**: по правило · "
+    "липсващо: празно, никога нула",
 )
 
 COMPANY: Final = Text("Company", "Компания")
 SITE: Final = Text("Site", "Обект")
 DATABASE: Final = Text("Database", "База данни")
 
-TODAY_LINK: Final = Text("Today", "Днес")
-YESTERDAY_LINK: Final = Text("Yesterday", "Вчера")
-THIS_MONTH_LINK: Final = Text("This month", "Този месец")
-LAST_MONTH_LINK: Final = Text("Last month", "Минал месец")
-THIS_YEAR_LINK: Final = Text("This year", "Тази година")
-LAST_YEAR_LINK: Final = Text("Last year", "Минала година")
+YESTERDAY: Final = Text("Yesterday", "Вчера")
+LAST_MONTH: Final = Text("Last month", "Миналия месец")
+THIS_YEAR: Final = Text("This year", "Тази година")
+LAST_YEAR: Final = Text("Last year", "Миналата година")
 
 BY_MONTH: Final = Text("Day by day, month by month", "Ден по ден, месец по месец")
+BY_METER: Final = Text("Meters", "Измервания")
 BY_DEVICE: Final = Text("Devices and events", "Устройства и събития")
 
 NOTHING: Final = Text("none", "няма")
@@ -40,6 +37,8 @@ NO_POWER: Final = Text("no reading for 5 minutes", "няма показание 
 NO_ENERGY: Final = Text("nothing booked", "няма отчетено")
 NO_QUALITY: Final = Text("not known", "неизвестно")
 NO_SIGNS: Final = Text("no word for 10 minutes", "няма вест от 10 минути")
+NO_SIGNS_HERE: Final = Text("no life signs in these dates", "няма признаци на живот в тези дати")
+NO_MONTH: Final = Text("no month begins in these dates", "в тези дати не започва месец")
 NO_EVENTS: Final = Text("no event", "няма събития")
 
 POWER_NOW: Final = Text("Power now", "Мощност")
@@ -71,7 +70,7 @@ THIS_MONTH_ABOUT: Final = Text(
     "потърсете деня, от който започва разликата. Празно е, когато датите горе са избрани ръчно и не включват първо "
     "число.",
 )
-MONTH_BEFORE: Final = Text("A month ago", "Преди месец")
+MONTH_BEFORE: Final = Text("A month ago", "Предишен")
 MONTH_BEFORE_ABOUT: Final = Text(
     "Energy of last month's same days, up to the same hour: the stored hours of all meters with role main, added up; "
     "the running hour counts whole. It is a comparison and no proof of a saving: weather and working days differ. "
@@ -94,33 +93,36 @@ COMPLETE_ABOUT: Final = Text(
 DEVICES: Final = Text("Devices", "Устройства")
 DEVICES_ABOUT: Final = Text(
     "Whether every gateway and every device answers: the worst of the newest life signs, none older than 10 minutes. "
-    "Good: both answer. To do: if one is silent, find it in the chart of gateways and devices below. No word at all "
+    "Good: all up. To do: otherwise find the silent one in the chart of gateways and devices below. No word at all "
     "means that the collector does not run.",
     "Дали отговарят всички шлюзове и устройства: най-лошият от последните признаци на живот, не по-стари от "
-    "10 минути. Добре е: и двете да отговарят. Какво да направите: ако някое мълчи, намерете го в графиката на "
+    "10 минути. Добре е: наред. Какво да направите: иначе намерете мълчащото в графиката на "
     "шлюзовете и устройствата по-долу. Ако няма никаква вест, събирачът не работи.",
 )
 GATEWAYS_NAME: Final = Text("gateways", "шлюзове")
 DEVICES_NAME: Final = Text("devices", "устройства")
+ALL_UP: Final = Text("all up", "наред")
+NOT_ALL_UP: Final = Text("not all", "не всички")
 ANSWERS: Final = Text("answers", "отговаря")
-ALL_ANSWER: Final = Text("all answer", "отговарят")
-ONE_SILENT: Final = Text("one is silent", "има мълчащ")
 SILENT: Final = Text("silent", "мълчи")
 
 POWER: Final = Text("Power by quarter of an hour", "Мощност по четвърт час")
 POWER_ABOUT: Final = Text(
     "Mean power of each quarter of an hour, last 7 days: all meters with role main added up, coloured by the state of "
-    "each meter's quarter. What is not known is left empty, so with several meters the stack is lower where one of "
-    "them is missing. Good: low and even at night and on days off. To do: look for steps that stay, and compare "
-    "with the events. With dates picked by hand: those dates.",
+    "each meter's quarter. What is not known is left empty; where a meter is missing the background is shaded, since "
+    "the others alone are no total. Good: low and even at night and on days off. To do: look for steps that stay, and "
+    "compare with the events. With dates picked by hand: those dates.",
     "Средна мощност за всеки четвърт час, последните 7 дни: всички измервания с роля „целия обект“, събрани заедно, "
-    "оцветени според състоянието на четвъртината на всяко измерване. Неизвестното остава празно, затова при няколко "
-    "измервания стълбът е по-нисък, където някое липсва. Добре е: ниско и равно нощем и в почивни дни. Какво да "
-    "направите: потърсете промени, които остават, и ги сравнете със събитията. При ръчно избрани дати: тези дати.",
+    "оцветени според състоянието на четвъртината на всяко измерване. Неизвестното остава празно; където някое "
+    "измерване липсва, фонът е оцветен, защото останалите не са целият сбор. Добре е: ниско и равно нощем и в "
+    "почивни дни. Какво да направите: потърсете промени, които остават, и ги сравнете със събитията. При ръчно "
+    "избрани дати: тези дати.",
 )
 METERED: Final = Text("metered", "измерено")
 BRIDGED: Final = Text("bridged", "свързано")
 ESTIMATED: Final = Text("estimated", "оценено")
+MISSING: Final = Text("missing", "липсва")
+INCOMPLETE: Final = Text("less than 90 % known", "известни под 90 %")
 
 METERS: Final = Text("Meters, this month", "Измервания, този месец")
 METERS_ABOUT: Final = Text(
@@ -142,21 +144,23 @@ ONLY_SITE: Final = Text("Show only this site", "Покажи само този �
 PER_DAY: Final = Text("Energy per day", "Енергия по дни")
 PER_DAY_ABOUT: Final = Text(
     "Energy of each local day in the dates above: stored days of all meters with role main, added up by state. A day "
-    "that is not known at all is left empty. Good: days off clearly lower than working days. To do: where a bar is "
-    "mostly estimated, look for the fault among the events of that day.",
+    "of which less than 90 % is metered or bridged is shaded: its bar is estimated or too low. Good: days off clearly "
+    "lower than working days. To do: where a day is shaded, look for the fault among the events of that day.",
     "Енергия за всеки местен ден в избраните горе дати: записаните дни на всички измервания с роля „целия обект“, "
-    "събрани по състояние. Напълно неизвестен ден остава празен. Добре е: почивните дни да са ясно по-ниски от "
-    "работните. Какво да направите: където стълбът е главно оценен, потърсете повредата сред събитията за този ден.",
+    "събрани по състояние. Ден, от който под 90 % са измерени или свързани, е на оцветен фон: стълбът му е оценен или "
+    "твърде нисък. Добре е: почивните дни да са ясно по-ниски от работните. Какво да направите: където денят е на "
+    "оцветен фон, потърсете повредата сред събитията за него.",
 )
 PER_MONTH: Final = Text("Energy per month, 13 months", "Енергия по месеци, 13 месеца")
 PER_MONTH_ABOUT: Final = Text(
-    "Energy of each calendar month and site, so that each month stands beside the same one of last year: stored "
-    "months of all meters with role main, added up; the running month up to now. Good: below the same month of last "
-    "year. To do: open a month that is above. With dates picked by hand: the months that begin in them.",
-    "Енергия за всеки календарен месец и обект, за да стои всеки месец до същия от миналата година: записаните месеци "
-    "на всички измервания с роля „целия обект“, събрани заедно; текущият месец досега. Добре е: под същия месец на "
-    "миналата година. Какво да направите: отворете месец, който е над него. При ръчно избрани дати: месеците, които "
-    "започват в тях.",
+    "Energy of each calendar month, so that each stands beside the same one of last year: stored months of all meters "
+    "with role main, added up by state; the running month up to now, and a month with gaps is too low. Good: below the "
+    "same month of last year. To do: open a month that is above. With dates picked by hand: the months that begin in "
+    "them.",
+    "Енергия за всеки календарен месец, за да стои всеки до същия от миналата година: записаните месеци на всички "
+    "измервания с роля „целия обект“, събрани по състояние; текущият месец досега, а месец с липси е твърде нисък. "
+    "Добре е: под същия месец на миналата година. Какво да направите: отворете месец, който е над него. При ръчно "
+    "избрани дати: месеците, които започват в тях.",
 )
 
 STATES: Final = Text("Gateways and devices", "Шлюзове и устройства")
@@ -182,7 +186,6 @@ EVENTS_ABOUT: Final = Text(
 EVENT_TIME: Final = Text("Time", "Време")
 EVENT: Final = Text("What", "Какво")
 EVENT_KIND: Final = Text("Kind", "Вид")
-GATEWAY: Final = Text("Gateway", "Шлюз")
 DEVICE: Final = Text("Device", "Устройство")
 ESTIMATED_ENERGY: Final = Text("Estimated", "Оценено")
 AROUND: Final = Text("Show the day before and after", "Покажи деня преди и след това")

@@ -69,17 +69,16 @@ def total_of_newest(measurement: str, field: str, where: str, when: str, combine
     return select([f'{combine}("newest") AS "newest"'], f"({inner})", when)
 
 
-def stacked_rows(measurement: str, fields: Mapping[str, str], where: str, when: str, by: Sequence[str] = ()) -> str:
+def stacked_rows(measurement: str, fields: Mapping[str, str], where: str, when: str) -> str:
     """Sums over meters of the rows of each instant.
 
     Args:
         fields: Stored field by the name of its column.
-        by: Tags that stay apart.
     """
     picked = [f'"{field}" AS "{name}"' for name, field in fields.items()]
     inner = select(picked, source(measurement), where, when, groups=every_tag(measurement))
     sums = [f'sum("{name}") AS "{name}"' for name in fields]
-    return select(sums, f"({inner})", when, groups=[GRID, *(f'"{tag}"' for tag in by)], fill="none")
+    return select(sums, f"({inner})", when, groups=[GRID], fill="none")
 
 
 def quarter_power(state: str, where: str, when: str) -> str:
@@ -92,6 +91,21 @@ def quarter_power(state: str, where: str, when: str) -> str:
     mean = ['mean("power_mean_w") AS "power"']
     inner = select(mean, source("energy_15m"), where, code, when, groups=groups, fill="none")
     return select(['sum("power") AS "power"'], f"({inner})", when, groups=[GRID], fill="null")
+
+
+def quarters_without(where: str, when: str) -> str:
+    """How many meters each quarter of an hour is missing for; nothing where none is."""
+    groups = [GRID, *every_tag("energy_15m")]
+    code = f'"state" = {STATE_CODES["missing"]}'
+    inner = select(['count("state") AS "missing"'], source("energy_15m"), where, code, when, groups=groups, fill="none")
+    return select(['sum("missing") AS "missing"'], f"({inner})", when, groups=[GRID], fill="none")
+
+
+def rows_below(measurement: str, field: str, limit: float, where: str, when: str) -> str:
+    """How many series have a lower value than the limit at each instant; nothing where none has."""
+    low = f'"{field}" < {limit}'
+    inner = select([f'"{field}" AS "low"'], source(measurement), where, low, when, groups=every_tag(measurement))
+    return select(['count("low") AS "below"'], f"({inner})", when, groups=[GRID], fill="none")
 
 
 def newest_rows(measurement: str, fields: Mapping[str, str], *conditions: str) -> str:

@@ -154,7 +154,7 @@ def _between_faults(boards: Mapping[str, Node]) -> Iterator[str]:
         language = name.partition("/")[0]
         own = {uid for uid in uids if uid.endswith(f"-{language}")} | {"${__dashboard.uid}"}
         for url in _urls(board):
-            target = re.match(r"d/([^/?]+)", url)
+            target = re.match(r"/d/([^/?]+)", url)
             if url and (target is None or target.group(1) not in own):
                 yield f"{name}: link: {url} leads to no board of this language"
         for link in board["links"]:
@@ -175,6 +175,8 @@ def _urls(node: Any) -> Iterator[str]:
         for name, value in node.items():
             if name == "url" and isinstance(value, str):
                 yield value
+            elif name == "content" and isinstance(value, str):
+                yield from re.findall(r"\]\(([^)]*)\)", value)
             else:
                 yield from _urls(value)
     elif isinstance(node, list):

@@ -13,6 +13,8 @@ Node = Mapping[str, Any]
 TITLE_MAX = 45
 TILE_TITLE_MAX = 12
 """Characters that a tile 4 columns wide shows on a laptop with the menu open."""
+TILE_TITLE_MAX_CYRILLIC = 10
+"""Of Cyrillic ones, which are wider."""
 TILE_WIDTH = 4
 UNITS = frozenset({"none", "watt", "watth", "percentunit", "s", "time:YYYY-MM"})
 """What the boards show; a new one goes here first."""
@@ -43,8 +45,9 @@ def _word_faults(panel: Node) -> Iterator[str]:
     title = str(panel.get("title") or "")
     if not title or len(title) > TITLE_MAX:
         yield f"title: expected 1 to {TITLE_MAX} characters, found {len(title)}"
-    elif panel["gridPos"]["w"] <= TILE_WIDTH and len(title) > TILE_TITLE_MAX:
-        yield f"title: a panel {TILE_WIDTH} wide shows {TILE_TITLE_MAX} characters, found {len(title)}"
+    shown = TILE_TITLE_MAX if title.isascii() else TILE_TITLE_MAX_CYRILLIC
+    if panel["gridPos"]["w"] <= TILE_WIDTH and len(title) > shown:
+        yield f"title: a panel {TILE_WIDTH} wide shows {shown} characters, found {len(title)}"
     if panel["gridPos"]["w"] < TILE_WIDTH:
         yield f"place: expected at least {TILE_WIDTH} columns"
     span = (panel.get("timeFrom"), panel.get("timeShift"))
@@ -63,6 +66,8 @@ def _field_faults(panel: Node) -> Iterator[str]:
         yield "decimals: expected a whole number"
     if not defaults.get("noValue"):
         yield "no-value: expected what is shown where nothing is known"
+    if "palette" in str(defaults.get("color", {}).get("mode")):
+        yield "colour: Grafana's own palettes are not for every eye, name the colours"
     steps = defaults.get("thresholds", {}).get("steps", [])
     if not steps or steps[0].get("value") is not None:
         yield "thresholds: expected explicit steps; the default is red above 80"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from merilo_dashboards.palette import NEUTRAL
 from merilo_dashboards.parts import PLAIN, Meaning, Override, Panel, Place, Span, Target, Threshold
 from merilo_dashboards.texts import Text, Value
 
@@ -29,10 +30,12 @@ def tile(
     thresholds: tuple[Threshold, ...] = PLAIN,
     meanings: tuple[Meaning, ...] = (),
     coloured: bool = False,
+    sizes: tuple[int, int] | None = None,
 ) -> Panel:
     """One number, or a word that stands for one.
 
     Args:
+        sizes: Of name and value in pixels; without, as large as fits.
         coloured: Whether the value has the colour of its threshold or meaning; a plain number has the text's colour.
     """
     return Panel(
@@ -49,7 +52,7 @@ def tile(
         span=span,
         options={
             "reduceOptions": _reduced("lastNotNull"),
-            "orientation": "auto",
+            "orientation": "horizontal",
             "textMode": "auto",
             "colorMode": "value" if coloured else "none",
             "graphMode": "none",
@@ -57,6 +60,7 @@ def tile(
             "wideLayout": True,
             "showPercentChange": False,
             "percentChangeColorMode": "standard",
+            **({"text": {"titleSize": sizes[0], "valueSize": sizes[1]}} if sizes else {}),
         },
     )
 
@@ -113,7 +117,7 @@ def stacked_bars(
         decimals=1,
         no_value=no_value,
         bounds=(0, None),
-        colour_mode="palette-classic",
+        colour={"mode": "fixed", "fixedColor": NEUTRAL},
         overrides=overrides,
         span=span,
         custom={
@@ -147,9 +151,10 @@ def month_bars(
     *,
     unit: str,
     no_value: Text,
+    overrides: tuple[Override, ...],
     span: Span,
 ) -> Panel:
-    """One bar per month and site, labelled with year and month."""
+    """One stacked bar per month, labelled with year and month."""
     return Panel(
         kind="barchart",
         title=title,
@@ -160,9 +165,9 @@ def month_bars(
         decimals=1,
         no_value=no_value,
         bounds=(0, None),
-        colour_mode="palette-classic",
+        colour={"mode": "fixed", "fixedColor": NEUTRAL},
         span=span,
-        overrides=(Override("Time", {"unit": "time:YYYY-MM"}),),
+        overrides=(Override("Time", {"unit": "time:YYYY-MM"}), *overrides),
         custom={
             "lineWidth": 0,
             "fillOpacity": 90,

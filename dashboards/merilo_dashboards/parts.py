@@ -115,7 +115,7 @@ class Panel:
     thresholds: tuple[Threshold, ...] = PLAIN
     meanings: tuple[Meaning, ...] = ()
     bounds: tuple[float | None, float | None] = (None, None)
-    colour_mode: str = "thresholds"
+    colour: Mapping[str, Value] = field(default_factory=lambda: {"mode": "thresholds"})
     custom: Mapping[str, Value] = field(default_factory=dict)
     options: Mapping[str, Value] = field(default_factory=dict)
     overrides: tuple[Override, ...] = ()
@@ -158,7 +158,7 @@ class Panel:
             "unit": self.unit,
             "decimals": self.decimals,
             "noValue": self.no_value,
-            "color": {"mode": self.colour_mode},
+            "color": self.colour,
             "thresholds": steps(self.thresholds),
             "mappings": meanings(self.meanings),
             "custom": self.custom,
@@ -190,6 +190,24 @@ def steps(given: tuple[Threshold, ...]) -> Value:
 def coloured(name: str | Text, colour: str) -> Override:
     """The series of this name in this colour."""
     return Override(name, {"color": {"mode": "fixed", "fixedColor": colour}})
+
+
+def shaded(name: str | Text, shown: Text, colour: str) -> Override:
+    """The series of this name as a shade over the whole height wherever it is 1 or more, outside of the stack."""
+    return Override(
+        name,
+        {
+            "displayName": shown,
+            "color": {"mode": "fixed", "fixedColor": colour},
+            "unit": "none",
+            "decimals": 0,
+            "min": 0,
+            "max": 1,
+            "custom.stacking": {"mode": "none", "group": "B"},
+            "custom.fillOpacity": 25,
+            "custom.axisPlacement": "hidden",
+        },
+    )
 
 
 def columns(order: tuple[str, ...], hidden: tuple[str, ...]) -> Mapping[str, Value]:

@@ -24,7 +24,7 @@ import real
 from merilo.calendar import boundaries
 from merilo.frame import Frame
 from merilo.instants import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, from_ms
-from merilo.ledger import BRIDGED, ESTIMATED, METERED
+from merilo.ledger import BRIDGED, ESTIMATED, METERED, MISSING
 from merilo.meterrows import MeterRows
 from merilo.schema import database
 from merilo.site import Company, Site
@@ -254,7 +254,8 @@ def test_power_by_quarter_tells_the_states_apart_and_leaves_gaps_open(here: Fill
     start_ms = here.now_ms - 7 * DAY_MS
     rows = here.rows(filled.DISTURBED).between(start_ms, here.now_ms)
 
-    answers = [here.ask(query, asked(start_ms, here.now_ms, "hq")) for query in queries("Power by quarter of an hour")]
+    _, *by_state = queries("Power by quarter of an hour")
+    answers = [here.ask(query, asked(start_ms, here.now_ms, "hq")) for query in by_state]
 
     for code, answer in zip((METERED, BRIDGED, ESTIMATED), answers, strict=True):
         found = {row["time"]: row["power"] for row in answer if row["power"] is not None}
@@ -266,10 +267,37 @@ def test_power_by_quarter_tells_the_states_apart_and_leaves_gaps_open(here: Fill
         assert any(row["power"] is None for row in answer)
 
 
+def test_quarters_of_which_a_meter_is_missing_are_shaded(here: Filled) -> None:
+    start_ms = here.now_ms - 7 * DAY_MS
+    rows = here.rows(filled.DISTURBED).between(start_ms, here.now_ms)
+    query = queries("Power by quarter of an hour")[0]
+
+    found = here.ask(query, asked(start_ms, here.now_ms))
+
+    assert {row["time"]: row["missing"] for row in found} == dict.fromkeys(
+        rows.start_ms[rows.state == MISSING].tolist(), 1
+    )
+    assert here.ask(query, asked(start_ms, here.now_ms, "depot")) == []
+
+
+def test_days_of_which_less_than_90_percent_is_known_are_shaded(here: Filled) -> None:
+    start_ms = local(here.now_ms - 20 * DAY_MS, "day")
+    days = boundaries("day", filled.ZONE, start_ms, here.now_ms)
+    rows = here.rows(filled.DISTURBED)
+    covered = np.histogram(rows.start_ms[rows.state >= BRIDGED], days.edges_ms)[0]
+    expected = days.intervals(here.now_ms // QUARTER_MS * QUARTER_MS)
+
+    found = here.ask(queries("Energy per day")[0], asked(start_ms, here.now_ms))
+
+    low = [at for at, c, e in zip(days.edges_ms[:-1].tolist(), covered, expected, strict=True) if c < 0.9 * e]
+    assert [row["time"] for row in found] == low
+    assert len(low) >= 3
+
+
 def test_energy_per_day_adds_up_the_main_meters_of_each_local_day_by_state(here: Filled) -> None:
     start_ms = local(here.now_ms - 20 * DAY_MS, "day")
     days = boundaries("day", filled.ZONE, start_ms, here.now_ms)
-    (query,) = queries("Energy per day")
+    _, query = queries("Energy per day")
 
     found = {row["time"]: row for row in here.ask(query, asked(start_ms, here.now_ms))}
 
@@ -283,7 +311,7 @@ def test_energy_per_day_adds_up_the_main_meters_of_each_local_day_by_state(here:
 
 def test_a_day_that_is_not_known_at_all_has_no_bar(here: Filled) -> None:
     start_ms = local(here.now_ms - 20 * DAY_MS, "day")
-    (query,) = queries("Energy per day")
+    _, query = queries("Energy per day")
 
     found = {row["time"] for row in here.ask(query, asked(start_ms, here.now_ms, "hq"))}
 
@@ -291,16 +319,15 @@ def test_a_day_that_is_not_known_at_all_has_no_bar(here: Filled) -> None:
     assert len(set(days) - found) >= 1
 
 
-def test_energy_per_month_is_the_sum_of_the_days_for_each_site(here: Filled) -> None:
+@pytest.mark.parametrize("site", [ALL, "hq", "depot"])
+def test_energy_per_month_is_the_sum_of_the_quarters_of_the_chosen_sites(here: Filled, site: str) -> None:
     (query,) = queries("Energy per month, 13 months")
 
-    found = here.ask(query, asked(local(here.now_ms, "month", 12), here.now_ms))
+    found = here.ask(query, asked(local(here.now_ms, "month", 12), here.now_ms, site))
 
-    sites = {row["site"] for row in found}
-    assert sites == {"depot", "hq"}
-    for site in sites:
-        total = sum(row["energy"] for row in found if row["site"] == site)
-        assert total == pytest.approx(energy_wh(here, 0, here.now_ms, site), rel=CLOSE)
+    total = sum(row["metered"] + row["bridged"] + row["estimated"] for row in found)
+    assert total == pytest.approx(energy_wh(here, 0, here.now_ms, "" if site == ALL else site), rel=CLOSE)
+    assert len(found) == len({row["time"] for row in found}) >= 2
 
 
 def test_the_table_of_meters_has_one_row_per_meter_with_its_month(here: Filled) -> None:
@@ -352,7 +379,7 @@ def test_local_days_of_23_and_25_hours_stay_whole_when_meters_are_added_up(here:
             numbers = {"energy_metered_wh": wh, "energy_bridged_wh": zero, "energy_estimated_wh": zero}
             tags = {"company": company, "site": "hq", "meter": meter, "role": "main"}
             here.store.replace(company, "energy_1d", tags, int(cut[0]), int(cut[-1]), Frame(cut[:-1], numbers))
-    (query,) = queries("Energy per day")
+    _, query = queries("Energy per day")
 
     spring = here.ask(query, asked(1_743_112_800_000, 1_743_368_400_000, company=company), company)
     autumn = here.ask(query, asked(1_761_253_200_000, 1_761_516_000_000, company=company), company)

@@ -26,7 +26,11 @@ def test_a_text_that_lacks_a_language_is_refused(en: str, bg: str, said: str) ->
 
 
 def test_rendering_picks_one_language_at_every_depth() -> None:
-    tree: Value = {"a": [Text("power", "мощност"), 1, None, True], "b": {"c": Named("title_en", "title_bg")}, "d": "plain"}
+    tree: Value = {
+        "a": [Text("power", "мощност"), 1, None, True],
+        "b": {"c": Named("title_en", "title_bg")},
+        "d": "plain",
+    }
 
     assert rendered(tree, "en") == {"a": ["power", 1, None, True], "b": {"c": "title_en"}, "d": "plain"}
     assert rendered(tree, "bg") == {"a": ["мощност", 1, None, True], "b": {"c": "title_bg"}, "d": "plain"}
