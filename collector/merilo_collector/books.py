@@ -404,13 +404,11 @@ class SiteBooks:
     def _roll(self, series: dict[str, str], fresh: MeterRows, start_ms: int, end_ms: int, until_ms: int) -> None:
         """Hours, days and months that overlap the stretch, from its fresh rows and the stored ones around it."""
         zone = self._facts.site.zone
-        low_ms = int(fresh.start_ms[0]) if len(fresh) else start_ms
-        if not len(fresh) and start_ms == 0:
-            for measurement, _ in ROLLED:
-                self.report.add(measurement, self._store.replace(measurement, series, 0, end_ms, Frame.empty()))
-            return
-        low_ms = low_ms if start_ms == 0 else start_ms
-        high_ms = max(low_ms + 1, min(end_ms, until_ms))
+        high_ms = min(end_ms, until_ms)
+        low_ms = start_ms
+        if start_ms == 0:  # nothing lies before the first row; without any, only what the end cuts remains
+            low_ms = int(fresh.start_ms[0]) if len(fresh) else high_ms - 1
+        high_ms = max(low_ms + 1, high_ms)
         month = boundaries("month", zone, low_ms, high_ms)
         whole = self._around(series, fresh, int(month.edges_ms[0]), int(month.edges_ms[-1]), start_ms, end_ms)
         for measurement, unit in ROLLED:
