@@ -64,19 +64,19 @@ def http(server: real.InfluxServer, path: str, body: bytes) -> int:
 def test_a_type_conflict_comes_back_and_the_others_are_stored(started: Started) -> None:
     with started() as server, opened(server) as store:
         store.init("acme", 90)
-        store.write("acme", "readings", [Point(("acme", "hq", "gw1", "other"), RAW0, {"seq": 1.0})])
+        store.write("acme", "readings", [Point(("acme", "hq", "gw1", "other"), RAW0, {"frequency_hz": 1.0})])
         foreign = f"readings,company=acme,site=hq,gateway=gw1,device=meter-1 active_power_w=1i {RAW0 - 1}"
         http(server, "/write?db=merilo-acme&rp=raw&precision=ms", foreign.encode())
         points = readings(0, 64)
-        good = [Point(DEVICE, RAW0 + i, {"seq": float(i)}) for i in range(64)]
+        good = [Point(DEVICE, RAW0 + i, {"frequency_hz": float(i)}) for i in range(64)]
         mixed = [p for pair in zip(good, points, strict=True) for p in pair]
 
         rejected = store.write("acme", "readings", mixed)
 
         assert [r.position for r in rejected] == list(range(1, 128, 2))
         assert all("type" in r.reason for r in rejected)
-        found = store.read("acme", "readings", {"device": "meter-1"}, RAW0, RAW0 + 86_400_000, ["seq"])
-        assert found[0].frame.numbers["seq"].tolist() == [float(i) for i in range(64)]
+        found = store.read("acme", "readings", {"device": "meter-1"}, RAW0, RAW0 + 86_400_000, ["frequency_hz"])
+        assert found[0].frame.numbers["frequency_hz"].tolist() == [float(i) for i in range(64)]
 
 
 def test_a_wrong_login_is_refused_in_every_verb(started: Started) -> None:

@@ -115,9 +115,9 @@ def test_every_field_of_the_schema_can_be_stored(store: SqliteStore) -> None:
 
 def test_expired_raw_rows_go_and_all_others_stay(store: SqliteStore) -> None:
     at = [NOW - d * DAY for d in (90, 60, 30, 1)]
-    store.write("acme", "readings", [Point(DEVICE, t, {"seq": 1.0}) for t in at])
+    store.write("acme", "readings", [Point(DEVICE, t, {"frequency_hz": 1.0}) for t in at])
     gone = (*DEVICE[:3], "gone")
-    store.write("acme", "readings", [Point(gone, at[0], {"seq": 1.0})])
+    store.write("acme", "readings", [Point(gone, at[0], {"frequency_hz": 1.0})])
     store.write("acme", "register_15m", [Point((*DEVICE, "r"), at[0], {"known_wh": 1.0})])
 
     deleted = store.expire("acme", NOW + 29 * DAY)
@@ -131,7 +131,7 @@ def test_expired_raw_rows_go_and_all_others_stay(store: SqliteStore) -> None:
 
 def test_raw_rows_kept_for_ever_do_not_expire(store: SqliteStore) -> None:
     store.init("acme", None)
-    store.write("acme", "readings", [Point(DEVICE, 1000, {"seq": 1.0})])
+    store.write("acme", "readings", [Point(DEVICE, 1000, {"frequency_hz": 1.0})])
 
     assert store.expire("acme", NOW) == 0
     assert len(store.read("acme", "readings", {}, 0, NOW)) == 1
@@ -139,7 +139,7 @@ def test_raw_rows_kept_for_ever_do_not_expire(store: SqliteStore) -> None:
 
 @pytest.mark.parametrize(("age_ms", "taken"), [(90 * DAY, True), (90 * DAY + 1, False)])
 def test_a_row_is_taken_up_to_the_age_that_raw_rows_are_kept(store: SqliteStore, age_ms: int, taken: bool) -> None:
-    rejected = store.write("acme", "readings", [Point(DEVICE, NOW - age_ms, {"seq": 1.0})])
+    rejected = store.write("acme", "readings", [Point(DEVICE, NOW - age_ms, {"frequency_hz": 1.0})])
 
     assert (rejected == []) is taken
 
@@ -169,7 +169,7 @@ def test_a_file_that_is_no_database_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_unavailable_and_passes(store: SqliteStore) -> None:
-    points = [Point(DEVICE, NOW - i, {"seq": float(i)}) for i in range(20_000)]
+    points = [Point(DEVICE, NOW - i, {"frequency_hz": float(i)}) for i in range(20_000)]
     with store._files.transaction("acme", "read") as db:
         db.execute("PRAGMA max_page_count = 20")
 
@@ -187,11 +187,11 @@ def test_a_writer_that_holds_the_file_too_long_makes_it_unavailable(store: Sqlit
         db.execute("PRAGMA busy_timeout = 20")
     try:
         with pytest.raises(StoreUnavailableError, match="locked"):
-            store.write("acme", "readings", [Point(DEVICE, NOW, {"seq": 1.0})])
+            store.write("acme", "readings", [Point(DEVICE, NOW, {"frequency_hz": 1.0})])
         assert store.tags("acme", "readings", {}) == []
     finally:
         other.close()
-    assert store.write("acme", "readings", [Point(DEVICE, NOW, {"seq": 1.0})]) == []
+    assert store.write("acme", "readings", [Point(DEVICE, NOW, {"frequency_hz": 1.0})]) == []
 
 
 def test_many_threads_share_one_store(store: SqliteStore) -> None:
