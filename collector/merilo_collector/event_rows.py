@@ -9,6 +9,9 @@ import numpy as np
 
 from merilo.frame import Frame
 from merilo.ledger import LedgerEvent
+from merilo.ports import Point
+from merilo.schema import ABSENT_TAG
+from merilo.site import Event
 
 TITLES: dict[str, tuple[str, str]] = {
     "swap": ("Meter exchanged", "Сменен електромер"),
@@ -27,7 +30,42 @@ TITLES: dict[str, tuple[str, str]] = {
         "Броячът се движи на по-големи стъпки от посочените",
     ),
 }
-"""Words of each kind, English and Bulgarian."""
+"""Words of each kind of ledger event, English and Bulgarian."""
+
+REPORTED: dict[str, tuple[str, str]] = {
+    "device_silent": ("Device silent", "Устройството мълчи"),
+    "device_back": ("Device answers again", "Устройството отговаря отново"),
+    "identity_changed": ("Another device answers", "Отговаря друго устройство"),
+    "values_missing": ("Device leaves values out", "Устройството не дава някои стойности"),
+    "clock_step": ("Clock was set", "Часовникът е преместен"),
+    "rows_dropped": ("Readings given up: no room", "Изоставени показания: няма място"),
+    "outbox": ("Outbox repaired", "Изходящата кутия е поправена"),
+    "message_refused": ("Message refused", "Отказано съобщение"),
+    "publish_refused": ("Broker refuses to publish", "Брокерът отказва публикуване"),
+    "conflict": ("Two readings for one instant", "Две показания за един момент"),
+    "readings_lost": ("Readings lost by the store", "Показания, загубени от хранилището"),
+}
+"""Words of what gateways and programs report; a code without words is shown as it is."""
+APART_MS = 1_000
+"""Two events of one second are told apart by their numbers, within this many."""
+
+
+def reported_point(event: Event) -> Point:
+    """The stored row of an event of any kind but ledger; the same event gives the same row."""
+    place = event.place
+    levels = (place.meter, place.gateway, place.device, place.register)
+    tags = (place.company, place.site or ABSENT_TAG, event.kind, *(level or ABSENT_TAG for level in levels))
+    english, bulgarian = REPORTED.get(event.code, (event.code, event.code))
+    fields: dict[str, float | str] = {
+        "number": float(event.number),
+        "end_ms": float(event.end_ms if event.end_ms is not None else event.at_ms),
+        "code": event.code or event.kind,
+        "parameters": msgspec.json.encode(dict(event.parameters), order="deterministic").decode(),
+        "title_en": english or event.kind,
+        "title_bg": bulgarian or event.kind,
+        "tags": event.kind,
+    }
+    return Point(tags, event.at_ms // APART_MS * APART_MS + event.number % APART_MS, fields)
 
 
 def ledger_frame(events: Sequence[LedgerEvent], numbers: Sequence[int]) -> Frame:

@@ -13,11 +13,13 @@ from merilo import topics, wire
 from merilo.errors import StoreError
 from merilo.ids import DeviceKey, GatewayKey
 from merilo.instants import DAY_MS, MINUTE_MS, floor_ms
+from merilo.ports import SeriesStore
 from merilo.reading import Reading
 from merilo_adapters.clock import Clock
 from merilo_adapters.company_stores import CompanyStores
 from merilo_adapters.registry import Registry
 from merilo_adapters.registry.work import Work
+from merilo_collector.event_rows import reported_point
 from merilo_collector.health import HealthLane
 from merilo_collector.ingest import Ingest, Steps
 from merilo_collector.intake import Delivery, Intake
@@ -60,6 +62,7 @@ class IngestLoop:
     ) -> None:
         self._intake = intake
         self._registry = registry
+        self._work = work
         self._stores = stores
         self._clock = clock
         self._live = LiveLane()
@@ -167,10 +170,20 @@ class IngestLoop:
                 found, devices = self._health.rows(gateways, now_ms)
                 store.write(company, "gateway_health", found)
                 store.write(company, "device_health", devices)
+                self._mirror(company, store)
             except StoreError as error:
                 log.warning("live lane not written company=%s reason=%s", company, error)
         self._expire(now_ms)
         self._reconciler.minute(now_ms)
+
+    def _mirror(self, company: str, store: SeriesStore) -> None:
+        """Copies what gateways and programs reported into the company's store, where boards find it."""
+        scope = f"events/{company}"
+        last = self._work.counters(scope).get((scope, "mirrored"), 0)
+        found = self._registry.events_after(company, last)
+        if found:
+            store.write(company, "events", [reported_point(event) for event in found])
+            self._work.set_counter(scope, "mirrored", found[-1].number)
 
     def _expire(self, now_ms: int) -> None:
         """Once a day has stores that cannot do it themselves delete raw readings beyond their company's retention."""

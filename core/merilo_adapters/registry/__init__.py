@@ -454,6 +454,11 @@ class Registry:
         with self._database.read() as connection:
             return events.events(connection, company, from_ms, to_ms, kinds=kinds, limit=limit, place=place)
 
+    def events_after(self, company: str, number: int, limit: int = 1_000) -> list[Event]:
+        """Events of other kinds than ledger that were entered after this one, for whoever mirrors them."""
+        with self._database.read() as connection:
+            return events.after(connection, company, number, limit)
+
     def add_event(
         self,
         kind: EventKind,
@@ -470,8 +475,6 @@ class Registry:
 
     def add_gateway_event(self, gateway: GatewayKey, event: wire.GatewayEvent, now_ms: int) -> int | None:
         """Enters what a gateway reports; gives its number, None if it reports more than a day may hold.
-
-        A changed identity is also recorded as such, and the device is walked again from there.
 
         A changed identity is also recorded as such, and the device is walked again from there.
         """

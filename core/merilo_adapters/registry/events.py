@@ -118,6 +118,14 @@ def events(
     return [_event(row) for row in connection.execute(query)]
 
 
+def after(connection: sa.Connection, company: str, number: int, limit: int) -> list[Event]:
+    """Events of other kinds than ledger with a higher number, in the order they were entered."""
+    columns = tables.events.c
+    query = sa.select(tables.events).where(columns.company == company, columns.number > number, ~columns.gone)
+    query = query.where(columns.kind != "ledger").order_by(columns.number).limit(min(limit, ROWS_MAX))
+    return [_event(row) for row in connection.execute(query)]
+
+
 def add(
     connection: sa.Connection,
     kind: EventKind,
