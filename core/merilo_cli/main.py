@@ -67,7 +67,7 @@ NOUNS: dict[str, Noun] = {
 }
 _PROGRAM_HELP = {
     "api": "HTTP API and the built-in page.",
-    "boards": "Grafana boards: build, push, audit.",
+    "boards": "Grafana boards: build and check them.",
     "books": "From readings to energy and indicators.",
     "collector": "From broker to store; dead letters.",
     "simulators": "Meters and companies with known truth.",
