@@ -66,7 +66,7 @@ buses:
     for number, port in enumerate(ports.split()):
         text += f"  - {{name: bus{number}, type: tcp, host: 127.0.0.1, port: {port}, devices: ["
         units = range(1 + number * UNITS // BUSES, 1 + (number + 1) * UNITS // BUSES)
-        text += ", ".join(f"{{id: m{u:02d}, profile: eastron_sdm630, unit: {u}, role: submeter}}" for u in units)
+        text += ", ".join(f"{{id: m{u:02d}, profile: eastron_sdm630, unit: {u}, role: other}}" for u in units)
         text += "]}\n"
     return text
 
@@ -81,7 +81,7 @@ def polled(seconds: float) -> tuple[float, float, float]:
         try:
             with program("gateway", arguments, folder) as pid:
                 wait_for(lambda: centre.values > 0, READY_S, "the first readings")
-                time.sleep(3.0)
+                time.sleep(8.0)  # every kind of cycle has been planned by then
                 began, values, cpu = time.monotonic(), centre.values, cpu_s(pid)
                 time.sleep(seconds)
                 took, values, cpu = time.monotonic() - began, centre.values - values, cpu_s(pid) - cpu
