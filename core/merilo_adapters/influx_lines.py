@@ -2,8 +2,8 @@
 
 Every number is written as the shortest decimal that gives the same float again, so that it always has a decimal
 point or an exponent: without one of them it would still be a float here, and an integer to a careless reader.
-Points of numbers alone, which is what readings are, go through msgspec's JSON: its names and numbers are line
-protocol but for the punctuation, and a tenth of the time.
+Numbers are written by msgspec's JSON: a tenth of the time of Python's own, and JSON's names and numbers are line
+protocol but for the punctuation.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import compress
+from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from merilo.frame import Frame
 from merilo.ports import Point
@@ -69,23 +71,32 @@ def frame_lines(measurement: Measurement, tags: Sequence[str], frame: Frame) -> 
     """One line per row with exactly the row's fields, in the order of instants."""
     if not len(frame):
         return []
-    key = series_key(measurement, tags)
-    names = (*frame.numbers, *frame.texts)
-    present = np.array(
+    key = series_key(measurement, tags).replace("%", "%%").encode()
+    names = [f"{name}=%b" for name in frame.numbers] + [f'{name}="%b"' for name in frame.texts]
+    columns = [_numbers(column) for column in (*frame.numbers.values(), frame.at_ms)]
+    instants = columns.pop()
+    columns += [
+        [b"" if t is None else t.translate(_TEXT_ESCAPES).encode() for t in t_s] for t_s in frame.texts.values()
+    ]
+    present = np.column_stack(
         [~np.isnan(column) for column in frame.numbers.values()]
         + [np.fromiter((t is not None for t in texts), bool, len(frame)) for texts in frame.texts.values()]
     )
-    columns: list[Sequence[float | str | None]] = [column.tolist() for column in frame.numbers.values()]
-    columns += [[None if t is None else t.translate(_TEXT_ESCAPES) for t in texts] for texts in frame.texts.values()]
-    whole, _ = _template(measurement.name, names)
-    lines = []
-    for at_ms, has, row in zip(frame.at_ms.tolist(), present.T.tolist(), zip(*columns, strict=True), strict=True):
-        if all(has):
-            lines.append(f"{key} {whole % row} {at_ms}".encode())
-            continue
-        template, _ = _template(measurement.name, tuple(compress(names, has)))
-        lines.append(f"{key} {template % tuple(compress(row, has))} {at_ms}".encode())
+    whole = b"%b %b %%b" % (key, ",".join(names).encode())
+    if bool(present.all()):
+        return [whole % row for row in zip(*columns, instants, strict=True)]
+    lines, templates = [], {(True,) * len(names): whole}
+    for at, has, row in zip(instants, map(tuple, present.tolist()), zip(*columns, strict=True), strict=True):
+        template = templates.get(has)
+        if template is None:
+            template = templates[has] = b"%b %b %%b" % (key, ",".join(compress(names, has)).encode())
+        lines.append(template % (*compress(row, has), at))
     return lines
+
+
+def _numbers(column: NDArray[Any]) -> list[bytes]:
+    """Every number of a column as text; what is missing is ``null`` and must not be used."""
+    return _json(column.tolist())[1:-1].split(b",")
 
 
 def batches(lines: Sequence[bytes]) -> Iterator[tuple[int, list[bytes]]]:
