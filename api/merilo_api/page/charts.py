@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from merilo.instants import HOUR_MS, MINUTE_MS
+from merilo.instants import HOUR_MS, MINUTE_MS, QUARTER_MS
 from merilo_api.bodies import rounded
 from merilo_api.page.days import STATES
 from merilo_api.page.view import Live, PageView
@@ -25,7 +25,14 @@ def chart_data(view: PageView, words: Words) -> dict[str, Any]:
         "tz": view.tz.key,
         "live": {
             "start": view.live[0].start_ms if view.live else 0,
-            "series": [{"name": one.meter, "power": rounded(one.power_w, 1)} for one in view.live],
+            "series": [
+                {
+                    "name": one.meter,
+                    "power": rounded(one.power_w, 1),
+                    "quarters": {"start": one.quarters_ms, "power": rounded(one.quarters_w, 1)},
+                }
+                for one in view.live
+            ],
         },
         "days": {
             "labels": [words.day(day.start_ms, view.tz) for day in days],
@@ -38,7 +45,8 @@ def chart_data(view: PageView, words: Words) -> dict[str, Any]:
         "strip": view.strip.codes if view.strip is not None else [],
         "words": {
             **{name: words.text(name) for name in STATES.values()},
-            "power": words.text("Power"),
+            "minute": words.text("minute"),
+            "quarter": words.text("quarter of an hour, booked"),
             "hours": words.text("hours"),
             "per day": words.text("kWh a day"),
         },
@@ -46,36 +54,43 @@ def chart_data(view: PageView, words: Words) -> dict[str, Any]:
 
 
 def live_summary(view: PageView, words: Words) -> str:
-    """The last 24 hours in a sentence."""
+    """The last 24 hours in a sentence: of the minutes, or of the quarters of an hour where few minutes are there."""
     found = []
     for one in view.live:
-        here = np.flatnonzero(~np.isnan(one.power_w))
-        if not len(here):
+        at_ms = one.start_ms + np.arange(len(one.power_w)) * MINUTE_MS
+        power = one.power_w
+        if np.count_nonzero(~np.isnan(power)) < len(power) // 2 and len(one.quarters_ms):
+            at_ms, power = one.quarters_ms, one.quarters_w
+        here = ~np.isnan(power)
+        if not bool(here.any()):
             continue
-        low, high = (int(here[i]) for i in (np.argmin(one.power_w[here]), np.argmax(one.power_w[here])))
+        at_ms, power = at_ms[here], power[here]
+        low, high = int(np.argmin(power)), int(np.argmax(power))
         found.append(
             words.text(
                 "{meter}: lowest {low} at {low_at}, highest {high} at {high_at}, mean {mean}.",
                 meter=one.meter,
-                low=words.power(float(one.power_w[low])),
-                low_at=words.time(one.start_ms + low * MINUTE_MS, view.tz),
-                high=words.power(float(one.power_w[high])),
-                high_at=words.time(one.start_ms + high * MINUTE_MS, view.tz),
-                mean=words.power(float(one.power_w[here].mean())),
+                low=words.power(float(power[low])),
+                low_at=words.time(int(at_ms[low]), view.tz),
+                high=words.power(float(power[high])),
+                high_at=words.time(int(at_ms[high]), view.tz),
+                mean=words.power(float(power.mean())),
             )
         )
     return " ".join(found) or words.text("No power has been seen in the last 24 hours.")
 
 
 def live_hours(one: Live) -> list[tuple[int, float | None, float | None]]:
-    """Mean and largest minute of each hour of the live chart, for its table."""
+    """Mean of the booked quarters of an hour and largest minute of each whole hour, for the chart's table."""
     found: list[tuple[int, float | None, float | None]] = []
     first = -(-one.start_ms // HOUR_MS) * HOUR_MS
     for at in range(first, one.start_ms + len(one.power_w) * MINUTE_MS - HOUR_MS + 1, HOUR_MS):
         low = (at - one.start_ms) // MINUTE_MS
-        part = one.power_w[low : low + 60]
-        part = part[~np.isnan(part)]
-        found.append((at, float(part.mean()), float(part.max())) if len(part) else (at, None, None))
+        minutes = one.power_w[low : low + 60]
+        booked = one.quarters_w[(one.quarters_ms >= at) & (one.quarters_ms < at + HOUR_MS)]
+        mean = float(booked.mean()) if len(booked) == HOUR_MS // QUARTER_MS and not np.isnan(booked).any() else None
+        minutes = minutes[~np.isnan(minutes)]
+        found.append((at, mean, float(minutes.max()) if len(minutes) else None))
     return found
 
 

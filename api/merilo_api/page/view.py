@@ -11,7 +11,7 @@ import numpy as np
 
 from merilo.calendar import boundaries
 from merilo.envelope import Envelope
-from merilo.frame import Column, Frame
+from merilo.frame import Column, Frame, Instants
 from merilo.instants import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
 from merilo.ports import SeriesStore
 from merilo.schema import UNASSIGNED
@@ -74,11 +74,16 @@ class MeterView:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """Minute means of one meter; NaN where a minute has none."""
+    """Power of one meter in the last day: means of minutes, unbooked, and of quarters of an hour, booked."""
 
     meter: str
     start_ms: int
     power_w: Column
+    """Of each minute since the start; NaN where there is none."""
+    quarters_ms: Instants
+    """Starts of the quarters of an hour that are booked."""
+    quarters_w: Column
+    """Their mean power; NaN where the energy is missing."""
 
 
 @dataclass(slots=True)
@@ -126,10 +131,10 @@ class Reader:
         mains = [row.meter for row in view.meters if row.role == "main"]
         known = [row.meter for row in view.meters]
         view.shown = [chosen] if chosen in known and chosen is not None else mains or known[:1]
-        view.live = [self._live(meter) for meter in view.shown]
         days = boundaries("day", self.site.zone, self.now_ms - (DAYS - 1) * DAY_MS, self.now_ms + 1).edges_ms
         daily = {meter: self._rows("energy_1d", meter, days) for meter in view.shown}
-        quarters = {meter: self._rows("energy_15m", meter, days, ["state"]) for meter in view.shown}
+        quarters = {meter: self._rows("energy_15m", meter, days, ["state", "power_mean_w"]) for meter in view.shown}
+        view.live = [self._live(meter, quarters[meter]) for meter in view.shown]
         if view.shown:
             view.strip = strip(list(quarters.values()), days, view.tz, self._until(list(quarters.values())))
             view.days = day_views(list(daily.values()), view.strip)
@@ -182,7 +187,7 @@ class Reader:
         span = (start_ms, self.now_ms + HOUR_MS)
         return by_meter(self.store.read(self.site.company, "power_1m", self._tags(), *span, ["power_mean_w"]))
 
-    def _live(self, meter: str) -> Live:
+    def _live(self, meter: str, booked: Frame) -> Live:
         start_ms = (self.now_ms - LIVE_SPAN_MS) // MINUTE_MS * MINUTE_MS
         span = (start_ms, self.now_ms + 1)
         tags = self._tags(meter=meter)
@@ -193,7 +198,8 @@ class Reader:
         at = (found.at_ms - start_ms) // MINUTE_MS
         here = at < len(power)
         power[at[here]] = _column(found, "power_mean_w")[here]
-        return Live(meter, start_ms, power)
+        recent = booked.between(start_ms // QUARTER_MS * QUARTER_MS, self.now_ms)
+        return Live(meter, start_ms, power, recent.at_ms, _column(recent, "power_mean_w"))
 
 
 def nested(meters: Sequence[MeterVersion], devices: Sequence[Device]) -> list[tuple[MeterVersion, int]]:

@@ -63,7 +63,7 @@ EXAMPLES = {
     "list_sites": "/v1/companies/acme/sites",
     "list_devices": f"{SITE}/devices",
     "list_meters": f"{SITE}/meters",
-    "get_energy": f"{SITE}/energy?last=9d&resolution=15m",
+    "get_energy": f"{SITE}/energy?last=1d&resolution=15m",
     "get_series": f"{SITE}/series?last=1h",
     "get_quality": f"{SITE}/quality",
     "list_events": f"{SITE}/events",

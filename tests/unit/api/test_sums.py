@@ -49,7 +49,7 @@ def both(scene: Scene, meters: list[str], start_ms: int, end_ms: int) -> tuple[o
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     start=st.integers(0, (BOOKED - FIRST) // QUARTER_MS - 1),
     length=st.integers(1, 4_000),

@@ -3,6 +3,7 @@
 (() => {
   const REFRESH_MS = 15000;
   const MINUTE_MS = 60000;
+  const QUARTER_MS = 900000;
   const STATES = ["missing", "estimated", "bridged", "metered"];
   const LINES = ["--line-1", "--line-2", "--line-3", "--line-4"];
   const PARTS = ["now-part", "meters-part", "quality-part", "live-say", "live-table", "days-say", "days"];
@@ -60,15 +61,25 @@
     const clock = new Intl.DateTimeFormat(data.lang === "bg" ? "bg" : "en-GB", { hour: "2-digit", minute: "2-digit", timeZone: data.tz });
     const hour = (at) => clock.format(at).replace(/[^\d:]/g, "");
     const { start, series } = data.live;
-    const peak = Math.max(0, ...series.flatMap((one) => one.power.filter((p) => p !== null)));
+    const peak = Math.max(0, ...series.flatMap((one) => [...one.power, ...one.quarters.power].filter((p) => p !== null)));
     const [unit, scale, digits] = peak >= 2000 ? ["kW", 1000, 2] : ["W", 1, 0];
     const format = new Intl.NumberFormat(data.lang, { minimumFractionDigits: digits, maximumFractionDigits: digits });
-    const points = (power) => power.map((p, i) => [start + i * MINUTE_MS, p === null ? null : p / scale]);
+    const { words } = data;
+    const shown = (value) => (value === null || value === undefined ? "–" : `${format.format(value)} ${unit}`);
+    const line = (one, index) => ({
+      name: one.name, type: "line", showSymbol: false, connectNulls: false, sampling: "lttb", z: 3,
+      lineStyle: { width: 1.75, type: index ? [6, 3] : "solid" }, color: ink(LINES[index % LINES.length]), data: minutes(one.power, start, scale),
+    });
+    // The mean of each booked quarter of an hour stands behind the line, as a step.
+    const booked = (one, index) => ({
+      name: `${one.name} booked`, type: "line", step: "end", showSymbol: false, connectNulls: false, silent: true,
+      lineStyle: { width: 0 }, areaStyle: { opacity: series.length > 1 ? 0.1 : 0.18 }, color: ink(LINES[index % LINES.length]), data: steps(one.quarters, scale),
+    });
     const step = narrow(document.getElementById("chart-live")) ? 6 : 3;
     target.setOption({
       ...base(),
       grid: { left: 4, right: 14, top: series.length > 1 ? 48 : 28, bottom: 2, containLabel: true },
-      legend: { ...legend(), show: series.length > 1 },
+      legend: { ...legend(), show: series.length > 1, data: series.map((one) => one.name) },
       xAxis: axis({
         type: "value", min: start, max: start + 1440 * MINUTE_MS, splitLine: { show: false },
         axisLabel: { ...label(), formatter: hour, customValues: wholeHours(start, step, hour), hideOverlap: true },
@@ -76,15 +87,48 @@
       yAxis: axis({ type: "value", min: 0, name: unit }),
       tooltip: tooltip({
         trigger: "axis",
-        formatter: (rows) => [hour(rows[0].value[0]), ...rows.map((r) =>
-          `${series.length > 1 ? `${r.seriesName}: ` : ""}${r.value[1] === null ? "–" : `${format.format(r.value[1])} ${unit}`}`)].join("\n"),
+        formatter: (rows) => {
+          const at = Number(rows[0].axisValue);
+          const lines = series.map((one) => {
+            const minute = one.power[Math.floor((at - start) / MINUTE_MS)];
+            const quarter = one.quarters.power[one.quarters.start.indexOf(Math.floor(at / QUARTER_MS) * QUARTER_MS)];
+            const scaled = (p) => (p === null || p === undefined ? null : p / scale);
+            return [...(series.length > 1 ? [one.name] : []), `${words.minute}: ${shown(scaled(minute))}`, `${words.quarter}: ${shown(scaled(quarter))}`].join("\n");
+          });
+          return [hour(at), ...lines].join("\n");
+        },
       }),
-      series: series.map((one, index) => ({
-        name: one.name, type: "line", showSymbol: false, connectNulls: false, sampling: "lttb",
-        lineStyle: { width: 1.75, type: index ? [6, 3] : "solid" }, color: ink(LINES[index % LINES.length]),
-        areaStyle: series.length === 1 ? { opacity: 0.14 } : undefined, data: points(one.power),
-      })),
+      series: [...series.map(line), ...series.map(booked)],
     }, true);
+  }
+
+  // Minutes that are there; a stretch of more than ten minutes without any is a gap, never a bridge.
+  function minutes(power, start, scale) {
+    const found = [];
+    let last = -1;
+    power.forEach((p, i) => {
+      if (p === null) return;
+      if (last >= 0 && i - last > 10) found.push([start + (last + 1) * MINUTE_MS, null]);
+      found.push([start + i * MINUTE_MS, p / scale]);
+      last = i;
+    });
+    return found;
+  }
+
+  // Each quarter of an hour holds its value to its end.
+  function steps(quarters, scale) {
+    const found = [];
+    quarters.start.forEach((at, i) => {
+      const p = quarters.power[i];
+      if (p === null) {
+        found.push([at, null]);
+        return;
+      }
+      found.push([at, p / scale]);
+      const follows = quarters.start[i + 1] === at + QUARTER_MS && quarters.power[i + 1] !== null;
+      if (!follows) found.push([at + QUARTER_MS, p / scale], [at + QUARTER_MS, null]);
+    });
+    return found;
   }
 
   // Marks at the clock's own hours, wherever the window begins.
