@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.servers import Influx, influx
-from benchmarks.table import Row, at_least, at_most, below, percentile, shown
+from benchmarks.table import Row, at_least, at_most, below, percentile
 from merilo import ledger
 from merilo.base_rows import to_frame
 from merilo.calendar import Unit, boundaries
@@ -32,6 +32,7 @@ from merilo.rollup import roll
 from merilo.schema import MEASUREMENTS
 from merilo.site import MeterVersion
 from merilo_adapters.influx_lines import batches, frame_lines
+from merilo_adapters.influx_store import InfluxStore
 from merilo_adapters.sqlite_store import SqliteStore
 from merilo_collector.recompute import Head, Run, recompute, trace_of
 
@@ -142,9 +143,7 @@ def compute(raw: Raw, step_ms: int, memory: Memory) -> Year:
 
 
 def _meter(device: DeviceKey) -> MeterVersion:
-    return MeterVersion(
-        company=COMPANY, site=SITE, meter=device.device, valid_from_ms=0, role="other", device=device
-    )
+    return MeterVersion(company=COMPANY, site=SITE, meter=device.device, valid_from_ms=0, role="other", device=device)
 
 
 def series(year: Year, meters: int) -> list[tuple[str, dict[str, str], Frame]]:
@@ -157,11 +156,11 @@ def series(year: Year, meters: int) -> list[tuple[str, dict[str, str], Frame]]:
     return found
 
 
-def store_all(store: object, rows: Sequence[tuple[str, dict[str, str], Frame]]) -> float:
+def store_all(store: InfluxStore | SqliteStore, rows: Sequence[tuple[str, dict[str, str], Frame]]) -> float:
     """Seconds until all is stored."""
     began = time.monotonic()
     for measurement, tags, frame in rows:
-        store.replace(COMPANY, measurement, tags, 0, START_MS + 2 * YEAR_MS, frame)  # type: ignore[attr-defined]
+        store.replace(COMPANY, measurement, tags, 0, START_MS + 2 * YEAR_MS, frame)
     return time.monotonic() - began
 
 
@@ -191,7 +190,11 @@ def _computed(quick: bool, say: Callable[[str], None]) -> tuple[list[Row], Year]
     began, cpu = time.monotonic(), time.process_time()
     year = compute(raw, QUARTER_MS, Memory())
     cpu, wall = time.process_time() - cpu, time.monotonic() - began
-    rows = [below("site-year from 15-min readings, CPU", cpu, 1.0, "s", beside=f"{METERS} meters, {wall:.2f} s by the clock")]
+    rows = [
+        below(
+            "site-year from 15-min readings, CPU", cpu, 1.0, "s", beside=f"{METERS} meters, {wall:.2f} s by the clock"
+        )
+    ]
     meters = 4 if quick else METERS
     say("a site-year from 60-s polls")
     raw = Raw({key(n).device_key: readings(n, MINUTE_MS) for n in range(meters)})
@@ -209,7 +212,9 @@ def _computed(quick: bool, say: Callable[[str], None]) -> tuple[list[Row], Year]
     run = recompute(one, at_ms, at_ms, START_MS + YEAR_MS - QUARTER_MS, facts(MINUTE_MS), raw, memory)
     cpu, walked = time.process_time() - cpu, (raw.asked - before) / 1440
     days = (run.to_ms - run.from_ms) / DAY_MS
-    beside = f"{cpu * 1000:.1f} ms CPU; the register's whole year {whole_s * 1000:.0f} ms: {whole_s / cpu:.0f} ×; {days:.0f} d of rows compared"
+    beside = (
+        f"{cpu * 1000:.1f} ms CPU, {days:.0f} d of rows; the whole year {whole_s * 1000:.0f} ms: {whole_s / cpu:.0f} ×"
+    )
     rows.append(at_most("days of readings walked for one late reading", walked, 4, "d", beside=beside))
     return rows, year
 
@@ -221,7 +226,9 @@ def _day(quick: bool) -> Row:
         cpu = time.process_time()
         ledger.walk(trace, facts(MINUTE_MS), START_MS + DAY_MS)
         times.append((time.process_time() - cpu) * 1000)
-    return below("walk of a meter-day at 60-s polls, CPU", percentile(times, 0.5), 2.0, "ms", beside="median; 1,440 polls")
+    return below(
+        "walk of a meter-day at 60-s polls, CPU", percentile(times, 0.5), 2.0, "ms", beside="median; 1,440 polls"
+    )
 
 
 def run(quick: bool, say: Callable[[str], None]) -> list[Row]:
@@ -259,11 +266,11 @@ def run(quick: bool, say: Callable[[str], None]) -> list[Row]:
     return rows
 
 
-def page_rows(store: object, kind: str, year: Year) -> list[Row]:
+def page_rows(store: InfluxStore | SqliteStore, kind: str, year: Year) -> list[Row]:
     """What the page asks of a store that holds a year: months, days, hours of every meter."""
     for (meter, measurement), frame in year.rolled.items():
         tags = {"company": COMPANY, "site": SITE, "meter": meter, "role": "other"}
-        store.replace(COMPANY, measurement, tags, 0, START_MS + 2 * YEAR_MS, frame)  # type: ignore[attr-defined]
+        store.replace(COMPANY, measurement, tags, 0, START_MS + 2 * YEAR_MS, frame)
     end_ms = START_MS + YEAR_MS
     asked = (
         ("energy_1mo", START_MS, ["energy_wh"]),
@@ -276,7 +283,7 @@ def page_rows(store: object, kind: str, year: Year) -> list[Row]:
         times = []
         for _ in range(7):
             began = time.monotonic()
-            found = store.read(COMPANY, measurement, {"site": SITE}, start_ms, end_ms, fields)  # type: ignore[attr-defined]
+            found = store.read(COMPANY, measurement, {"site": SITE}, start_ms, end_ms, fields)
             times.append((time.monotonic() - began) * 1000)
         count = sum(len(one.frame) for one in found)
         texts.append(f"{measurement} {percentile(times, 0.5):.0f} ms, {count:,} rows")

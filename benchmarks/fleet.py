@@ -23,7 +23,6 @@ QUANTITIES: tuple[str, ...] = (
 """Twenty quantities of a three-phase meter."""
 VALUES = DEVICES * len(QUANTITIES)
 """Values of one message: one cycle of one gateway."""
-_EPOCH = "00000000000000e{:01x}"
 
 
 @dataclass(slots=True)
@@ -85,15 +84,13 @@ class Fleet:
 
     def cycles(self, count: int, start_ms: int, step_ms: int = 10_000) -> list[tuple[str, bytes]]:
         """So many messages, gateway by gateway, cycle by cycle."""
-        return [
-            self.cycle(n % self.companies, start_ms + n // self.companies * step_ms) for n in range(count)
-        ]
+        return [self.cycle(n % self.companies, start_ms + n // self.companies * step_ms) for n in range(count)]
 
 
 def _start(chance: random.Random) -> dict[str, float]:
     found = {}
     for name in QUANTITIES:
-        if name.endswith("wh") or name.endswith("varh"):
+        if name.endswith(("wh", "varh")):
             found[name] = float(chance.randrange(10_000, 900_000) * 10)
         elif name.endswith("_v"):
             found[name] = round(chance.uniform(225.0, 240.0), 2)

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks.devices import served
 from benchmarks.fleet import DEVICES, QUANTITIES
@@ -33,7 +34,7 @@ class Centre:
 
     def __init__(self, port: int) -> None:
         self.values = 0
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="centre")
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="centre")
         self._client.on_message = self._arrived
         self._client.connect("127.0.0.1", port)
         self._client.subscribe(f"{PREFIX}/+/+/+/readings", qos=1)
@@ -45,7 +46,7 @@ class Centre:
         self._client.loop_stop()
 
     def _arrived(self, client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        found = wire.readings_from(message.payload)
+        found = wire.readings_from(bytes(message.payload))
         self.values += sum(len(reading.values) for reading in found.readings)
         ack = wire.to_payload(wire.Ack(found.epoch, found.first, found.last))
         client.publish(message.topic.removesuffix("readings") + "ack", ack, qos=1)
@@ -73,7 +74,11 @@ buses:
 
 def polled(seconds: float) -> tuple[float, float, float]:
     """CPU per value [µs], resident memory [MB] and values a second of ``merilo gateway run``."""
-    with TemporaryDirectory(prefix="merilo-bench-") as name, mosquitto() as broker, served("tcp", UNITS, BUSES) as ports:
+    with (
+        TemporaryDirectory(prefix="merilo-bench-") as name,
+        mosquitto() as broker,
+        served("tcp", UNITS, BUSES) as ports,
+    ):
         folder = Path(name)
         (folder / "gateway.yaml").write_text(_file(broker.port, ports))
         centre = Centre(broker.port)

@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks.fleet import VALUES, Fleet
 from benchmarks.machine import cpu_s, memory_mb, merilo, program, wait_for
@@ -47,12 +48,12 @@ class Listener:
     """Hears the acknowledgements of all gateways, and when."""
 
     port: int
-    count: int = 0  # type: ignore[assignment]
+    count: int = 0
     at: dict[tuple[str, int], float] = field(default_factory=dict)
     """Epoch and last number of an acknowledged range → when it was heard."""
 
     def __enter__(self) -> Listener:
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="listener")
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="listener")
         self._client.on_message = self._heard
         self._client.connect("127.0.0.1", self.port)
         self._client.subscribe(f"{PREFIX}/+/+/+/ack", qos=0)
@@ -65,7 +66,7 @@ class Listener:
 
     def _heard(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         heard = time.monotonic()
-        ack = wire.from_payload(message.payload, wire.Ack)
+        ack = wire.from_payload(bytes(message.payload), wire.Ack)
         if ack.rejected:
             raise RuntimeError(f"rejected: {ack.rejected[0]}")
         self.at[ack.epoch, ack.last] = heard
@@ -80,7 +81,7 @@ class Publisher:
     sent: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def __enter__(self) -> Publisher:
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="publisher")
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="publisher")
         self._client.max_inflight_messages_set(500)
         self._client.connect("127.0.0.1", self.port)
         self._client.loop_start()
@@ -112,6 +113,9 @@ def chain(*broker_lines: str, companies: int = COMPANIES) -> Iterator[tuple[Path
         registry = Registry.open(f"sqlite:///{folder / 'registry.db'}", actor="benchmark")
         fleet.enter(registry, now_ms())
         registry.close()
+        store = db.open()
+        for key in fleet.keys:
+            store.init(key.company, None)
         yield folder, fleet, broker, db
 
 

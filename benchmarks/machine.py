@@ -1,4 +1,4 @@
-"""What a process has cost so far, as the kernel counts it, and programs that are started and stopped by their number."""
+"""What a process has cost so far, as the kernel counts it; programs that are started, and stopped by their number."""
 
 from __future__ import annotations
 
@@ -54,11 +54,13 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 @contextmanager
-def program(name: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str] = {}) -> Iterator[int]:  # noqa: B006
+def program(
+    name: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[int]:
     """Runs a program of this Python, its output in ``<folder>/<name>.log``; gives its process id."""
     with (folder / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, *arguments], stdout=log, stderr=log, env={**os.environ, **environment}, cwd=_root()
+            [sys.executable, *arguments], stdout=log, stderr=log, env={**os.environ, **(environment or {})}, cwd=_root()
         )
     try:
         yield process.pid

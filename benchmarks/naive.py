@@ -15,7 +15,7 @@ import paho.mqtt.client as mqtt
 
 LINES = 5_000
 url, token = sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else ""
-waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+waiting: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
 
 
 def send(lines: list[str]) -> None:
@@ -25,7 +25,7 @@ def send(lines: list[str]) -> None:
 
 
 def arrived(_client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
-    waiting.put((message.topic, message.payload))  # type: ignore[arg-type]
+    waiting.put((message.topic, message.payload))
 
 
 client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="naive", clean_session=False)
@@ -46,7 +46,9 @@ while True:
     for reading in json.loads(payload)["readings"]:
         at = int(datetime.fromisoformat(reading["at"]).timestamp() * 1000)
         fields = ",".join(f"{name}={value}" for name, value in reading["values"].items())
-        lines.append(f"readings,company={company},site={site},gateway={gateway},device={reading['device']} {fields} {at}")
+        lines.append(
+            f"readings,company={company},site={site},gateway={gateway},device={reading['device']} {fields} {at}"
+        )
     if len(lines) >= LINES:
         send(lines)
         lines = []

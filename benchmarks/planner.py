@@ -88,7 +88,9 @@ def _holes_allowed(spans: list[tuple[int, int]], function: int, rules: ReadRules
         return False
     runs: list[tuple[int, int]] = []
     for address in holes:
-        runs[-1:] = [(runs[-1][0], address)] if runs and runs[-1][1] == address - 1 else [*runs[-1:], (address, address)]
+        runs[-1:] = (
+            [(runs[-1][0], address)] if runs and runs[-1][1] == address - 1 else [*runs[-1:], (address, address)]
+        )
     return all(any(r.applies(function) and r.first <= a and b <= r.last for r in rules.readable) for a, b in runs)
 
 
@@ -141,7 +143,9 @@ def run(quick: bool, say: Callable[[str], None]) -> list[Row]:
         say(name)
         rules = ReadRules(max_words=limit, holes="free")
         above = max(above, cost_ms(plan(spans, rules, line), line) - optimum_ms(spans, rules, 9600))
-    beside = f"{planned / 1000:.1f} s at 9600 baud; one read per register {single / 1000:.1f} s: {single / planned:.1f} ×"
+    beside = (
+        f"{planned / 1000:.1f} s at 9600 baud; one read per register {single / 1000:.1f} s: {single / planned:.1f} ×"
+    )
     rows.append(at_most(f"the same, {len(maps)} public maps", above, 1e-4, "ms", beside=beside))
     rows.append(shown("planning one map", took / len(maps) * 1000, "ms CPU"))
     return rows

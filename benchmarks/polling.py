@@ -21,8 +21,8 @@ from benchmarks.table import Row, at_least, at_most, percentile
 from merilo.bustime import SerialLine, read_ms
 from merilo.errors import DeviceError
 from merilo.profiles.setup import Setup
-from merilo.readplan import Block, ReadRules, Span, plan
 from merilo.reading import Reading
+from merilo.readplan import Block, ReadRules, Span, plan
 from merilo_adapters.clock import Clock
 from merilo_adapters.profile_files import load_profile
 from merilo_gateway.bus import Bus, BusDevice

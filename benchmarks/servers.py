@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-from real import ORG, InfluxServer, influx1, influx2, mosquitto
-
 from merilo_adapters.influx_http import Login
 from merilo_adapters.influx_store import InfluxStore
+from real import ORG, InfluxServer, influx1, influx2, mosquitto
 
 __all__ = ["Influx", "influx", "mosquitto"]
 
