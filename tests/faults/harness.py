@@ -35,6 +35,7 @@ from merilo_cli.chain import Chain, write_secret
 from merilo_cli.demo import gateway_file
 from merilo_simulators.counters import Spike, Stuck, ZeroBurst
 from merilo_simulators.history import site_history
+from merilo_simulators.site import Site as DeviceSite
 from merilo_simulators.site import example_site
 from real import InfluxServer, Server, free_port
 
@@ -87,6 +88,19 @@ class Kills:
         return f"kills {processes} | gaps {gaps} | ended by themselves {len(self.itself)}"
 
 
+def disturbances(site: DeviceSite, middle_ms: int) -> None:
+    """A spike, a burst of zeros and a counter that stands still: none of them costs energy."""
+    site.meter("office").faults.add(
+        Spike(from_ms=middle_ms + 2 * HOUR_MS, until_ms=middle_ms + 2 * HOUR_MS + 20 * MINUTE_MS, wh=10_000_000),
+        ZeroBurst(from_ms=middle_ms + 5 * HOUR_MS, until_ms=middle_ms + 5 * HOUR_MS + 30 * MINUTE_MS),
+    )
+    site.meter("cooling").faults.add(Stuck(from_ms=middle_ms + 3 * HOUR_MS, until_ms=middle_ms + 9 * HOUR_MS))
+
+
+def undisturbed(site: DeviceSite, middle_ms: int) -> None:
+    """Nothing happens."""
+
+
 class Plant:
     """One installation in a folder.
 
@@ -96,8 +110,9 @@ class Plant:
         store: Series store address; empty: SQLite in the folder.
         token: The store's token, for InfluxDB 2.
         days: Days of history that wait in the gateway's outbox.
-        faults: Whether devices' counters misbehave in the history.
-        holes: Hours of the history that are held back, see :meth:`late`.
+        disturb: Lets counters of the devices misbehave; told the site and an instant in the second day of the history.
+        holes: Stretches of the history that are held back, see :meth:`late`.
+        hole_hours: How long each of them is.
         live: Whether devices answer now; else only history is there.
         backlog_rate: Readings of the backlog that the gateway sends a second; 0: as many as it can.
         weak: Programs that run a deliberately weak build, by name.
@@ -113,12 +128,13 @@ class Plant:
         store: str = "",
         token: str = "",
         days: int = 3,
-        faults: bool = True,
+        disturb: Callable[[DeviceSite, int], None] = disturbances,
         weak: Mapping[str, str] | None = None,
         rate: float = RATE,
         interval_s: int = 60,
         backlog_rate: int = 0,
         holes: int = 0,
+        hole_hours: int = 1,
         live: bool = True,
         seed: int = 1,
     ) -> None:
@@ -134,13 +150,14 @@ class Plant:
         if token:
             self.environment["MERILO_STORE_TOKEN"] = token
         self.marks = folder / "marks"
-        self.marks.mkdir()
+        self.marks.mkdir(parents=True)
         self.logs = folder / "log"
         self.running: dict[str, Child] = {}
         self.broker: Server | None = None
         self._interval_s = interval_s
         self._holes: list[list[tuple[int, list[Reading]]]] = [[] for _ in range(holes)]
-        self._days, self._faults, self._backlog_rate, self._live = days, faults, backlog_rate, live
+        self._hole_hours = hole_hours
+        self._days, self._disturb, self._backlog_rate, self._live = days, disturb, backlog_rate, live
 
     # Setting up
 
@@ -222,15 +239,7 @@ class Plant:
     def _fill(self) -> None:
         """Leaves the past in the outbox, as an outage of that length would have; some counters misbehave in it."""
         site = example_site(self.seed)
-        middle = self.first_ms + DAY_MS
-        if self._faults:
-            site.meter("office").faults.add(
-                Spike(from_ms=middle + 2 * HOUR_MS, until_ms=middle + 2 * HOUR_MS + 20 * MINUTE_MS, wh=10_000_000),
-                ZeroBurst(from_ms=middle + 5 * HOUR_MS, until_ms=middle + 5 * HOUR_MS + 30 * MINUTE_MS),
-            )
-            site.meter("cooling").faults.add(
-                Stuck(from_ms=middle + 3 * HOUR_MS, until_ms=middle + 9 * HOUR_MS),
-            )
+        self._disturb(site, self.first_ms + DAY_MS)
         (self.folder / "gateway").mkdir()
         box = Outbox(self.folder / "gateway" / "outbox.sqlite")
         cycles: dict[int, list[Reading]] = {}
@@ -241,13 +250,13 @@ class Plant:
             cycles.setdefault(at_ms, []).append(Reading(device=device, at_ms=at_ms, values=values))
         for number, held_back in enumerate(self._holes):
             from_ms = self.first_ms + 20 * HOUR_MS + number * 7 * HOUR_MS
-            for at_ms in [at_ms for at_ms in cycles if from_ms <= at_ms < from_ms + HOUR_MS]:
+            for at_ms in [at_ms for at_ms in cycles if from_ms <= at_ms < from_ms + self._hole_hours * HOUR_MS]:
                 held_back.append((at_ms, cycles.pop(at_ms)))
         box.append_all(sorted(cycles.items()))
         box.close()
 
     def late(self) -> None:
-        """Puts the next hour that was held back into the outbox of the gateway, which must not run."""
+        """Puts the next stretch that was held back into the outbox of the gateway, which must not run."""
         box = Outbox(self.folder / "gateway" / "outbox.sqlite")
         box.append_all(self._holes.pop(0))
         box.close()
@@ -306,6 +315,21 @@ class Plant:
         if self.broker is not None:
             self.broker.kill()
 
+    def start_api(self) -> None:
+        """Starts the API on a free port and waits for it."""
+        self.chain.page_port = free_port()
+        self.start_all("api")
+        assert wait_for(lambda: self.get("/v1/health") is not None, 40), self.log("api")[-2000:]
+
+    def get(self, path: str) -> Any:
+        """One answer of the API, None while it cannot be had."""
+        return self.chain.get(path)
+
+    def notices(self) -> set[str]:
+        """Codes of what the page says of the company."""
+        found = self.get("/v1/health") or {"companies": []}
+        return {notice["code"] for company in found["companies"] for notice in company["notices"]}
+
     def now_ms(self) -> int:
         """The shown instant."""
         return self.clock.now_ms()
@@ -353,7 +377,7 @@ def gap_or(other: Plan, gaps: Sequence[str], patience_s: float, most: int = 3) -
 
     def plan(chance: random.Random, kills: Kills) -> Life:
         gap = min(gaps, key=lambda name: (kills.gaps[name], chance.random()))
-        if chance.random() > (0.6 if kills.gaps[gap] < GAPS_WANTED else 0.2):
+        if chance.random() > (0.6 if kills.gaps[gap] < GAPS_WANTED else 0.05):
             return other(chance, kills)
         return Life(patience_s, gap, chance.randint(1, most))
 
@@ -429,6 +453,14 @@ class Killer:
             time.sleep(chance.uniform(*JITTER_S))
 
 
+def settled(plant: Plant) -> None:
+    """Waits until everything is acknowledged and the books have nothing to do."""
+    registry = plant.registry()
+    work = registry.work()
+    assert wait_for(lambda: plant.waiting_rows() == 0 and work.pending_count() == 0, 60), plant.log("books")[-2000:]
+    registry.close()
+
+
 def wait_for(condition: Callable[[], bool], seconds: float, every_s: float = 0.1) -> bool:
     """Waits until something is true; says whether it became so."""
     end = time.monotonic() + seconds
@@ -445,9 +477,9 @@ def plans(*names: str, wanted: int) -> dict[str, Plan]:
     every: dict[str, Plan] = {
         "gateway": any_moment((0.2, 0.9), late),
         "broker": any_moment((0.1, 0.9), late, 0.3),
-        "store": any_moment((0.1, 0.9), late, 0.3),
+        "store": any_moment((0.05, 0.6), late, 0.2),
         "collector": gap_or(any_moment(soon, late), INGEST_GAPS, 2.0),
-        "books": gap_or(any_moment(soon, late, 0.15), BOOKS_GAPS, 3.0, 1),
+        "books": gap_or(any_moment(soon, late, 0.15), BOOKS_GAPS, 8.0, 1),
     }
 
     def until_wanted(name: str) -> Plan:
@@ -461,18 +493,19 @@ def come_to_rest(plant: Plant, before_end: Callable[[], None] = lambda: None) ->
     """Lets the chain run undisturbed until everything is acknowledged, then ends it.
 
     Args:
-        before_end: Called while collector and books still run and nothing more is read from devices.
+        before_end: Called while the programs still run and nothing more is read from devices.
     """
     plant.start_all()
     assert wait_for(lambda: plant.waiting_rows() <= 2, 60), f"{plant.waiting_rows()} cycles are not acknowledged"
     plant.stop("devices")
+    assert wait_for(lambda: plant.waiting_rows() == 0, 60), f"{plant.waiting_rows()} cycles are not acknowledged"
+    before_end()
     for _ in range(3):  # what was half gathered is stored when the gateway ends, and sent at its next start
-        assert wait_for(lambda: plant.waiting_rows() == 0, 60), f"{plant.waiting_rows()} cycles are not acknowledged"
         plant.stop("gateway")
         if plant.waiting_rows() == 0:
             break
         plant.start_all("gateway")
-    before_end()
+        assert wait_for(lambda: plant.waiting_rows() == 0, 60), f"{plant.waiting_rows()} cycles are not acknowledged"
     plant.stop("gateway", "collector", "books")
 
 
