@@ -1,4 +1,7 @@
-"""A real browser on a real server, with everything that it asks for and complains of written down."""
+"""A real browser on a real server, with everything that it asks for and complains of written down.
+
+The browser is given back after the last test of each file: while it runs, its loop occupies the thread.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Debian's browser."""
     if not Path(CHROMIUM).exists():
@@ -41,7 +44,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def servers() -> Iterator[ExitStack]:
     """Closes servers and installations at the end."""
     with ExitStack() as stack:
@@ -57,14 +60,14 @@ def installation(stack: ExitStack, make: Callable[[Path], Scene]) -> Scene:
     return scene
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def acme(servers: ExitStack) -> str:
     """Address of an installation with one company."""
     scene = installation(servers, lambda folder: furnished(folder, other=False))
     return servers.enter_context(served(scene.app()))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def both(servers: ExitStack) -> tuple[str, Scene]:
     """Address of an installation with two companies, and its keys."""
     scene = installation(servers, furnished)
