@@ -206,25 +206,26 @@ class SiteBooks:
 
     def _registers(self, span: Span) -> list[RegisterKey]:
         known = {key for key in self._heads if key.device_key == span.device}
-        if span.registers is not None:
-            return sorted(key for key in known if key.register in span.registers) or [
-                RegisterKey(*span.device, name) for name in sorted(span.registers)
-            ]
         # A register may have appeared: look at what the device said in the touched stretch.
         frame = self._raw.frame(span.device, span.first_ms, span.last_ms + 1)
-        found = known | {RegisterKey(*span.device, name) for name in registers_in(frame)}
-        if any(key.register.endswith("_wh") for key in found):
-            powers = {key for key in found if key.register.startswith("active_power")}
-            for key in powers & known:
+        said = {RegisterKey(*span.device, name) for name in registers_in(frame)}
+        seen = {key for key in known if self._heads[key].anchor is not None}
+        found = known | said
+        if any(_counts(key) for key in seen | said):
+            gone = {key for key in known if _is_power(key)}
+            if not any(_counts(key) for key in seen):  # a pass that crashed may have left rows of power and no head
+                stored = self._store.tags("register_15m", span.device._asdict())
+                gone |= {key for tags in stored if _is_power(key := RegisterKey(**tags))}
+            for key in sorted(gone):
                 self._forget(key)
-            found -= powers
-        return sorted(found)
+            found = {key for key in found if not _is_power(key)}
+        return sorted(key for key in found if span.registers is None or key.register in span.registers)
 
     def _forget(self, key: RegisterKey) -> None:
         """Takes back a power that was walked before the device's counter was known: the counter decides."""
         self._store.replace("register_15m", key._asdict(), 0, FOREVER_MS, Frame.empty())
         self._checkpoints.drop(key)
-        del self._heads[key]
+        self._heads.pop(key, None)
 
     def _pass(self, items: Sequence[tuple[RegisterKey, int, int | None]], until_ms: int, forms: Sequence[Span]) -> None:
         runs = [self._recompute(key, first_ms, last_ms, until_ms) for key, first_ms, last_ms in items]
@@ -428,6 +429,14 @@ class SiteBooks:
     def _stored(self, series: dict[str, str], low_ms: int, high_ms: int) -> MeterRows:
         found = self._store.read("energy_15m", series, low_ms, high_ms)
         return MeterRows.from_frame(found[0][1] if found else Frame.empty(), series["role"])
+
+
+def _counts(key: RegisterKey) -> bool:
+    return key.register.endswith("_wh")
+
+
+def _is_power(key: RegisterKey) -> bool:
+    return key.register.startswith("active_power")
 
 
 @dataclass(frozen=True, slots=True)
