@@ -6,7 +6,6 @@ import importlib
 import logging
 import os
 import platform
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -79,4 +78,4 @@ def _head(quick: bool) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(typer.run(main))
+    typer.run(main)

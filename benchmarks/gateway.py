@@ -131,7 +131,7 @@ def _on_disk() -> str:
 def run(quick: bool, say: Callable[[str], None]) -> list[Row]:
     """One gateway on Modbus TCP with twenty meters, and an hour of its outbox."""
     say(f"{UNITS} devices each second on Modbus TCP")
-    cpu, memory, rate = polled(15.0 if quick else 40.0)
+    cpu, memory, rate = polled(10.0 if quick else 40.0)
     beside = f"{rate:,.0f} values/s, polled, decoded, stored, published, freed; Telegraf elsewhere 9.6, nothing stored"
     say("an hour of the outbox")
     cycles = CYCLES // 4 if quick else CYCLES

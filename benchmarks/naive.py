@@ -12,6 +12,7 @@ import urllib.request
 from datetime import datetime
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 LINES = 5_000
 url, token = sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else ""
@@ -25,10 +26,10 @@ def send(lines: list[str]) -> None:
 
 
 def arrived(_client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
-    waiting.put((message.topic, message.payload))
+    waiting.put((message.topic, bytes(message.payload)))
 
 
-client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="naive", clean_session=False)
+client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="naive", clean_session=False)
 client.on_message = arrived
 client.connect("127.0.0.1", int(sys.argv[1]))
 client.subscribe("merilo/v1/+/+/+/readings", qos=1)

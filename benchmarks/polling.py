@@ -63,6 +63,9 @@ class Sink:
     def event(self, kind: str, device: str, parameters: Mapping[str, str | float | int | bool]) -> None:
         """Nothing to do."""
 
+    def described(self, device: str) -> None:
+        """Nothing to do."""
+
     def identified(self, device: str, setup: Setup) -> None:
         """Nothing to do."""
 
@@ -166,7 +169,7 @@ async def _wrong_plain(port: int, blocks: list[Block]) -> tuple[int, int]:
 def run(quick: bool, say: Callable[[str], None]) -> list[Row]:
     """Line use at two speeds, cadence beside a dead device, wrong values with late answers."""
     rows = []
-    rounds = 6 if quick else 20
+    rounds = 5 if quick else 20
     for baud in (9600, 38_400):
         say(f"serial line at {baud} baud")
         with served("rtu", 1, baud) as path:
@@ -177,13 +180,13 @@ def run(quick: bool, say: Callable[[str], None]) -> list[Row]:
             rows.append(at_most("52 values of an SDM630 at 9600 baud", best, 0.52, "s", beside=beside))
         beside = f"a round of the shipped profile: {values:.0f} values in {took:.3f} s, decoded"
         rows.append(at_least(f"line use at {baud} baud", 100 * share, 95, "% of the bound", beside=beside))
-    seconds = 20.0 if quick else 60.0
+    seconds = 12.0 if quick else 60.0
     say("four devices, one of them dead")
     with served("tcp", 3) as port:
         kept = asyncio.run(_cadence(int(port), seconds, dead=True))
     beside = f"a slot each second for {seconds:.0f} s from the start; Telegraf elsewhere about 50 %"
     rows.append(at_least("cadence of three devices beside a dead one", 100 * kept, 99, "%", beside=beside))
-    blocks = _questions(24 if quick else 60)
+    blocks = _questions(16 if quick else 60)
     image = Image()
     image.put(4, 0, tuple(range(FIRST_WORDS)))
     say("late answers")
