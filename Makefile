@@ -24,7 +24,7 @@ test: parts
 	@bash tests/run.sh
 
 test-unit: setup
-	@$(BIN)/pytest tests/unit
+	@$(BIN)/pytest tests/unit -q -m "not long and not thorough"
 
 test-long: parts
 	@MERILO_LONG=1 bash tests/run.sh
