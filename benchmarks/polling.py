@@ -192,8 +192,10 @@ def run(quick: bool, say: Callable[[str], None]) -> list[Row]:
     say("late answers")
     with Server({1: image}, framing="rtu", delay=_late(3)) as server:
         right, wrong = asyncio.run(_wrong_ours(server.port, blocks))
+        time.sleep(0.3)  # the server notices that the line is closed
     with Server({1: image}, framing="rtu", delay=_late(3)) as server:
         right_plain, wrong_plain = asyncio.run(_wrong_plain(server.port, blocks))
+        time.sleep(0.3)
     beside = f"{right} right; a plain client {wrong_plain} of {right_plain + wrong_plain}; mbmd elsewhere 17 %"
     rows.append(at_most(f"wrong values of {len(blocks)} reads, a quarter late", wrong, 0, "", beside=beside))
     return rows
