@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import signal
 import sqlite3
 import threading
 import time
@@ -190,7 +191,11 @@ class Plant:
         self.chain.broker_port = free_port()
         program, _ = broker_program(self.folder / "broker", self.chain.broker_port, files.passwords, files.access)
         self.broker = Server(
-            list(program.argv), self.folder / "broker", self.chain.broker_port, self._broker_ready, stop_signal=15
+            list(program.argv),
+            self.folder / "broker",
+            self.chain.broker_port,
+            self._broker_ready,
+            stop_signal=signal.SIGTERM,
         )
         self.broker.start()
         self.environment |= {

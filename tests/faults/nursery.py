@@ -108,9 +108,9 @@ def _run(request: Mapping[str, Any]) -> NoReturn:
     code: object = 1
     try:
         if request["weak"]:
-            from faults import weak
+            from faults.weak import BUILDS
 
-            weak.BUILDS[request["weak"]]()
+            BUILDS[request["weak"]]()
         from merilo_cli.main import main
 
         main(request["argv"])
