@@ -254,6 +254,8 @@ class SiteBooks:
         tags = run.key._asdict()
         changed = self._store.replace("register_15m", tags, run.from_ms, run.to_ms, to_frame(run.rows))
         self.report.add("register_15m", changed)
+        if run.events_to_ms == run.events_after_ms:
+            return
         numbers = self._facts.replace_events(run.key, run.events_after_ms, run.events_to_ms, run.events)
         events = {
             "company": run.key.company,

@@ -18,7 +18,8 @@ from merilo import ledger
 from merilo.frame import Frame
 from merilo.ids import DeviceKey, RegisterKey
 from merilo.instants import DAY_MS, QUARTER_MS, floor_ms
-from merilo.ledger import Anchor, BaseRows, LedgerEvent, RegisterFacts, Trace, Walk
+from merilo.ledger import Anchor, BaseRows, LedgerEvent, RegisterFacts, RowSums, Trace, Walk
+from merilo.ledger.rows import Sheet
 from merilo.quantities import is_export, is_register, is_tariff, power_of
 
 FOREVER_MS = 2**62
@@ -32,6 +33,8 @@ class Head(msgspec.Struct, frozen=True):
 
     until_ms: int
     anchor: Anchor | None = None
+    newest_ms: int = 0
+    """The newest reading that was walked; 0 = none."""
 
 
 class Checkpoints(Protocol):
@@ -156,26 +159,39 @@ def recompute(
         until_ms: Grid instant at which the rows end.
         facts: Dated facts of the register, oldest first.
     """
+    old = checkpoints.head(key)
     start = start_of(key, first_ms, checkpoints)
     start_ms = start.t_ms if start else 0
     stored = checkpoints.days(key, start_ms, FOREVER_MS) if last_ms is not None else {}
-    old = checkpoints.head(key)
     reach = CHUNK_MS
     while True:
         end_ms = max(last_ms or 0, start_ms) + reach
         whole = last_ms is None or max(stored, default=0) <= last_ms or end_ms > until_ms + DAY_MS
         frame = raw.frame(key.device_key, start_ms, FOREVER_MS if whole else end_ms)
         trace = trace_of(frame, key.register, identity_ms)
+        newest_ms = max(old.newest_ms if old else 0, int(trace.t_ms[-1]) if len(trace) else 0)
+        if last_ms is None and old is not None and 0 < newest_ms == old.newest_ms < old.until_ms < until_ms:
+            return _asleep(key, old, until_ms)
         edge_ms = until_ms if whole else min(until_ms, floor_ms(end_ms, QUARTER_MS))
         found = (ledger.walk if is_register(key.register) else ledger.walk_power)(trace, facts, edge_ms, start)
         stop = _stop(found.anchors, stored, start, last_ms, FOREVER_MS if whole else end_ms - 1)
         if whole:
             reaches_ms = old.until_ms if stop and old else until_ms
             certain = found.head or (old.anchor if old else None)
-            return _run(key, start, stop, found, until_ms, Head(reaches_ms, certain))
+            return _run(key, start, stop, found, until_ms, Head(reaches_ms, certain, newest_ms))
         if stop is not None and old and old.anchor and old.anchor.t_ms >= stop.t_ms:
             return _run(key, start, stop, found, until_ms, None)
         reach *= 2
+
+
+def _asleep(key: RegisterKey, old: Head, until_ms: int) -> Run:
+    """Nothing new was said and all rows of what was are written: missing ones follow, and none before them changes.
+
+    The readings behind those rows may have expired long ago, so they must not be walked again.
+    """
+    rows = Sheet(RowSums(old.until_ms), until_ms).rows()
+    head = Head(until_ms, old.anchor, old.newest_ms)
+    return Run(key, old.until_ms, FOREVER_MS, rows, FOREVER_MS, FOREVER_MS, (), (), head)
 
 
 def _firsts(anchors: Sequence[Anchor], start: Anchor | None) -> list[Anchor]:
