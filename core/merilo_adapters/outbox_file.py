@@ -104,7 +104,9 @@ def release_ballast(path: Path | str, db: sqlite3.Connection, pages: int) -> Non
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether the file is not what it should be."""
+    """Whether the file is not what it should be; a text that is no UTF-8 is damage too, without a code of its own."""
+    if "decode to UTF-8" in str(error):
+        return True
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -130,14 +132,14 @@ def salvage(path: Path) -> tuple[list[Row], dict[int, tuple[str, int]]]:
     """All rows of a damaged file whose checksum is right, and what was known about their state."""
     states: dict[int, tuple[str, int]] = {}
     rows: dict[int, Row] = {}
-    db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+    db = _lenient(path)
     try:
         try:
             db.execute("SELECT 1 FROM cycles, waiting, reserve LIMIT 1").fetchone()
         except sqlite3.DatabaseError:
             db.close()
             _give_first_page(path)
-            db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+            db = _lenient(path)
         for columns in _readable(db, f"SELECT {ROW} FROM cycles c"):  # noqa: S608
             try:
                 row = from_columns(columns)
@@ -151,6 +153,13 @@ def salvage(path: Path) -> tuple[list[Row], dict[int, tuple[str, int]]]:
     finally:
         db.close()
     return [rows[key] for key in sorted(rows)], states
+
+
+def _lenient(path: Path) -> sqlite3.Connection:
+    """A connection that reads on over a text that is no UTF-8: the row's checksum judges it."""
+    db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+    db.text_factory = lambda raw: raw.decode("utf-8", errors="replace")
+    return db
 
 
 def _give_first_page(path: Path) -> None:

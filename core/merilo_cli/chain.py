@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import signal
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from merilo.ids import GatewayKey
 from merilo_adapters.installation import ENVIRONMENT_FILE
@@ -19,6 +22,8 @@ from merilo_cli.broker import answers, broker_program, free_port
 from merilo_cli.supervisor import Program, Supervisor, merilo
 
 Say = Callable[[str], None]
+PAGE_FILE = "page"
+"""In the data folder while the page is served: its address."""
 
 
 @dataclass(slots=True)
@@ -145,3 +150,28 @@ def _kept(path: Path) -> int:
         return int(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return 0
+
+
+@contextlib.contextmanager
+def alone(folder: Path, taken: Callable[[str], NoReturn]) -> Iterator[None]:
+    """Holds a data folder for one supervisor; the lock goes with the process, whatever ends it.
+
+    Args:
+        taken: Told where the page of the one that holds it is.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder.parent / f"{folder.name}.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            place = folder / PAGE_FILE
+            taken(place.read_text(encoding="utf-8").strip() if place.exists() else "not yet up")
+        yield
+
+
+def until_told() -> threading.Event:
+    """Set by Ctrl-C, by a request to end, and by a terminal that closes."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    return stop

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import shutil
-import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -22,7 +20,7 @@ from merilo.ids import DeviceKey, GatewayKey
 from merilo.instants import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, SECOND_MS, floor_ms, to_ms, to_text
 from merilo_adapters.outbox import Outbox
 from merilo_adapters.outbox_rows import Span
-from merilo_cli.chain import Chain, write_secret
+from merilo_cli.chain import PAGE_FILE, Chain, alone, until_told, write_secret
 from merilo_cli.supervisor import Program, StartError, merilo
 
 if TYPE_CHECKING:
@@ -42,6 +40,8 @@ CHECK_QUARTERS = 8
 """Closed quarters of an hour that are compared with the truth."""
 CHECK_MAX_S = 210.0
 ERROR_MAX_PCT = 0.1
+OUTSTANDING_MAX = 20
+"""Cycles that may wait in the outbox of a gateway that keeps up."""
 STEP_SHARE_MAX = 0.01
 """Largest register step, as a share of the energy compared, that lets a meter be judged to ERROR_MAX_PCT."""
 
@@ -72,7 +72,7 @@ def demo(
     if reset:
         _reset(folder)
         return
-    with _alone(folder):
+    with alone(folder, _taken):
         if check:
             raise typer.Exit(_check(folder, seed, store))
         _show(folder, port, days, store, seed, open_page)
@@ -89,27 +89,14 @@ def _say(text: str) -> None:
 
 
 def _reset(folder: Path) -> None:
-    with _alone(folder):
+    with alone(folder, _taken):
         shutil.rmtree(folder, ignore_errors=True)
     _say(f"removed {folder}")
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Holds the folder; says where the other one is when a demo already runs."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = (folder.parent / f"{folder.name}.lock").open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        place = folder / "page"
-        address = place.read_text(encoding="utf-8").strip() if place.exists() else "not yet up"
-        _say(f"the demo runs already: {address}")
-        raise typer.Exit(0) from None
-    try:
-        yield
-    finally:
-        lock.close()
+def _taken(page: str) -> NoReturn:
+    _say(f"the demo runs already: {page}")
+    raise typer.Exit(0)
 
 
 def _register(chain: Chain) -> GatewayKey:
@@ -290,13 +277,11 @@ def _start(folder: Path, seed: int, store: str, port: int, clock: str, backlog_r
 
 def _show(folder: Path, port: int, days: int, store: str, seed: int, open_page: bool) -> None:
     began = time.monotonic()
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = until_told()
     _say(f"Merilo demo: {COMPANY_NAME}. Data: {folder}")
     chain = _start(folder, seed, store, port, "", 0, days)
     try:
-        (folder / "page").write_text(chain.page_url + "\n", encoding="utf-8")
+        (folder / PAGE_FILE).write_text(chain.page_url + "\n", encoding="utf-8")
         _wait_live(chain, stop, began)
         _wait_history(chain, stop, began, days)
         if open_page:
@@ -306,12 +291,26 @@ def _show(folder: Path, port: int, days: int, store: str, seed: int, open_page: 
         if not stop.is_set():
             _say("           Ctrl-C stops it; 'merilo demo --reset' removes its data")
         while not stop.wait(1.0):
-            for line in chain.supervisor.watch():
-                _say(line)
+            _watch(chain)
     finally:
-        (folder / "page").unlink(missing_ok=True)
+        (folder / PAGE_FILE).unlink(missing_ok=True)
         _say("stopping")
         chain.supervisor.stop_all()
+
+
+def _watch(chain: Chain) -> None:
+    """Starts again what has ended; simulated devices come back on other ports, which the gateway has to learn."""
+    for line in chain.supervisor.watch():
+        _say(line[:200])
+    ready_file, known = chain.data / "devices.json", chain.data / "gateway.yaml"
+    if not ready_file.exists() or not known.exists() or ready_file.stat().st_mtime <= known.stat().st_mtime:
+        return
+    ready = json.loads(ready_file.read_text(encoding="utf-8"))
+    login, password = chain.login(GatewayKey(COMPANY, SITE, GATEWAY))
+    gateway_file(chain, ready, login, password, 0)
+    gateway = next((p for p in chain.supervisor.programs if p.name == "gateway"), None)
+    if gateway is not None and gateway.process is not None:
+        gateway.process.terminate()  # the supervisor starts it again with the new file
 
 
 def _live(chain: Chain) -> bool:
@@ -321,8 +320,7 @@ def _live(chain: Chain) -> bool:
 
 def _wait_live(chain: Chain, stop: threading.Event, began: float) -> float:
     while not stop.is_set() and not _live(chain):
-        for line in chain.supervisor.watch():
-            _say(line)
+        _watch(chain)
         stop.wait(0.3)
     seconds = time.monotonic() - began
     if not stop.is_set():
@@ -336,15 +334,33 @@ def _booked_days(chain: Chain) -> int:
     return len(found["series"][0]["start"]) if found and found["series"] else 0
 
 
+def _outstanding(chain: Chain) -> int:
+    """Cycles that still wait in the gateway's outbox."""
+    path = chain.data / "gateway" / "outbox.sqlite"
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=2.0)) as db:
+            return int(db.execute("SELECT count(*) FROM waiting").fetchone()[0])
+    except sqlite3.Error:
+        return 1_000_000
+
+
+def _unbooked(chain: Chain) -> bool:
+    """Whether readings of the past still wait for the books."""
+    from merilo_adapters.registry import Registry
+
+    recent_ms = int(time.time() * 1000) - 2 * QUARTER_MS
+    return any(one.first_ms < recent_ms for one in Registry.open(chain.registry_url).work().pending(1_000))
+
+
 def _wait_history(chain: Chain, stop: threading.Event, began: float, days: int) -> None:
+    total = max(_outstanding(chain), 1)
     while not stop.is_set():
-        booked = _booked_days(chain)
-        _progress("books      history becomes energy", min(1.0, booked / days))
-        if booked >= days:
-            _say(f"books      {booked} days of history after {time.monotonic() - began:.0f} s")
+        left = _outstanding(chain)
+        _progress("books      history becomes energy", min(0.99, 1 - left / total))
+        if left < OUTSTANDING_MAX and _booked_days(chain) >= days and not _unbooked(chain):
+            _say(f"books      {days} days of history are energy after {time.monotonic() - began:.0f} s")
             return
-        for line in chain.supervisor.watch():
-            _say(line)
+        _watch(chain)
         stop.wait(0.5)
 
 
@@ -358,9 +374,7 @@ def _check(folder: Path, seed: int, store: str) -> int:
     start_ms = floor_ms(real_ms - CHECK_START_MS, QUARTER_MS) + QUARTER_MS - 3 * MINUTE_MS
     began = time.monotonic()
     chain = _start(folder, seed, store, PAGE_PORT + 1, f"{start_ms}:{real_ms}:{CHECK_RATE:g}", 0, 0)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = until_told()
     try:
         first_live_s = _wait_live(chain, stop, began)
         first_ms = floor_ms(start_ms, QUARTER_MS) + QUARTER_MS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -23,6 +24,11 @@ STABLE_S = 30.0
 STOP_MAX_S = 10.0
 """A program that has not ended this long after it was asked to is killed."""
 TAIL_LINES = 8
+
+
+_PR_SET_PDEATHSIG = 1
+"""prctl(2)."""
+_LIBC = ctypes.CDLL(None)
 
 
 class StartError(MeriloError):
@@ -139,8 +145,15 @@ class Supervisor:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
         program.started = time.monotonic()
 
     def _code(self, program: Program) -> int | None:
         return program.process.poll() if program.process else None
+
+
+def _end_with_parent() -> None:
+    """In the child: asks Linux for SIGTERM when the supervisor dies, whatever ends it: nothing is orphaned."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

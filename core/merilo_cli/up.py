@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from merilo.errors import ConfigError
 from merilo.ids import GatewayKey
-from merilo_cli.chain import Chain, write_secret
+from merilo_cli.chain import PAGE_FILE, Chain, alone, until_told, write_secret
 
 PAGE_PORT = 8080
 
@@ -28,12 +26,20 @@ def up(
 
     settings = read_site(file)
     folder = data_folder(data)
+
+    def taken(page: str) -> NoReturn:
+        hint = "Stop it first, or name another folder with --data"
+        raise ConfigError(str(folder), f"another 'merilo up' holds this folder; its page: {page}", hint)
+
+    with alone(folder, taken):
+        _run(file, settings, folder)
+
+
+def _run(file: Path, settings: Mapping[str, Any], folder: Path) -> None:
+    stop = until_told()
     chain = Chain(folder, _say, store=str(settings.get("store", "")))
     key = GatewayKey(settings["company"], settings["site"], settings.get("gateway", "gw1"))
     _register(chain, key, settings)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     login, password = chain.login(key)
     try:
         chain.start_broker()
@@ -41,6 +47,7 @@ def up(
         write_secret(path, gateway_text(file, chain.broker_port, login, password))
         http = settings.get("http") or {}
         chain.start_server(int(http.get("port", PAGE_PORT)))
+        (folder / PAGE_FILE).write_text(chain.page_url + "\n", encoding="utf-8")
         _say(f"page       {chain.page_url}")
         chain.start_gateway(path)
         _say(f"gateway    {'/'.join(key)}; data lie in {folder}")
@@ -48,6 +55,7 @@ def up(
             for line in chain.supervisor.watch():
                 _say(line)
     finally:
+        (folder / PAGE_FILE).unlink(missing_ok=True)
         _say("stopping")
         chain.supervisor.stop_all()
 

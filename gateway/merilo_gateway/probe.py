@@ -163,8 +163,13 @@ def rows_text(found: Found, *, raw: bool) -> str:
     head = f"{found.device}  {found.model or '?'}  serial {found.serial or '?'}  {to_text(found.at_ms)}"
     lines = [f"{head}  {found.latency_ms:.0f} ms a read"]
     for v in found.values:
-        line = f"{v.device:<16} {v.quantity:<36} {v.value:>14.6g} {v.unit:<5}"
+        line = f"{v.device:<16} {v.quantity:<36} {number_text(v.value):>14} {v.unit:<5}"
         lines.append(f"{line} {v.register:<10} {' '.join(f'{w:04x}' for w in v.words)}".rstrip() if raw else line)
     lines += [f"missing: {text}" for text in found.missing]
     lines += [f"note: {text}" for text in found.findings]
     return "\n".join(lines)
+
+
+def number_text(value: float) -> str:
+    """Plain digits, as a display shows them: three places, none where there is nothing behind the point."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")

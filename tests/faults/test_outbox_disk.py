@@ -250,3 +250,16 @@ def test_every_commit_is_synchronised_to_the_disk_before_it_is_reported(tmp_path
     assert len(synced["full"]) == 30
     assert all(synced["full"])
     assert not all(synced["off"])
+
+
+def test_a_text_that_is_no_utf_8_any_more_is_damage_and_costs_only_its_row(written: Path) -> None:
+    with sqlite3.connect(written) as db:
+        db.execute("UPDATE cycles SET epoch = CAST(x'30ff' AS TEXT) WHERE id = (SELECT min(id) FROM cycles)")
+    db.close()
+
+    box = Outbox(written)
+    found = everything(box)
+    box.close()
+
+    assert len(found) >= 1500 - 5
+    assert all(value(n) == reading for n, reading in found.items())
