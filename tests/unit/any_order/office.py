@@ -34,6 +34,11 @@ def polls(start: float, end: float, first_wh: float = 0.0, power_w: float = 1000
     return {t: {IMPORT: round(first_wh + power_w * (t - at(start)) / HOUR_MS)} for t in instants}
 
 
+def after(start: float, readings: Mapping[int, dict[str, float]]) -> dict[int, dict[str, float]]:
+    """Those readings that come after so many hours."""
+    return {t: reading for t, reading in readings.items() if t > at(start)}
+
+
 class Office:
     """A site with a main meter of 1 kW, and what else a test brings."""
 
