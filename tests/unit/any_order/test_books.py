@@ -198,7 +198,7 @@ def test_the_running_month_counts_on_for_a_role_that_has_ended() -> None:
         meter("main", "main", device=MAIN, valid_to_ms=at(10)),
         meter("main", "pdu", device=MAIN, valid_from_ms=at(10)),
     )
-    office.book(at(20), office.take(MAIN, polls(0, 20)))
+    office.book(at(20), office.take(MAIN, polls(0, 19.5)))
 
     office.book(at(40))
 
