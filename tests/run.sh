@@ -6,7 +6,10 @@ bin=.venv/bin
 step() { printf '\n== %s\n' "$*"; }
 
 step "format, lint, types, import contracts"
-$bin/ruff format --check . && $bin/ruff check . && $bin/mypy && $bin/lint-imports --no-cache
+$bin/ruff format --check .
+$bin/ruff check .
+$bin/mypy
+$bin/lint-imports --no-cache
 
 step "unit tests: pure decisions"
 $bin/pytest tests/unit -q -m "not long and not thorough" -p no:cacheprovider

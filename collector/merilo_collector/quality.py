@@ -60,7 +60,8 @@ class DailyQuality:
         whole = [self._rows(device, name, days) for name in chosen]
         numbers = self._numbers(device, whole, days, until_ms)
         frame = Frame(days.edges_ms[:-1], numbers)
-        self._store.replace("quality_1d", device._asdict(), int(days.edges_ms[0]), int(days.edges_ms[-1]), frame)
+        begin_ms = int(days.edges_ms[0]) if start_ms else 0  # nothing lies before the first row
+        self._store.replace("quality_1d", device._asdict(), begin_ms, int(days.edges_ms[-1]), frame)
 
     def _rows(self, device: DeviceKey, register: str, days: Boundaries) -> BaseRows:
         tags = {**device._asdict(), "register": register}
