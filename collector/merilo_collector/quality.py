@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
@@ -14,15 +16,38 @@ from merilo.instants import DAY_MS, QUARTER_MS
 from merilo.ledger import BRIDGED, BaseRows
 from merilo.meters import registers_of
 from merilo.schema import EVENT_COUNTERS
-from merilo.site import Site
-from merilo_adapters.registry import Registry
-from merilo_adapters.registry.work import Work
+from merilo.site import Event, EventKind, Site
 from merilo_collector.book_store import FAR_MS
 from merilo_collector.books import BookStore
 from merilo_collector.days import local_day
 
 DAYS_MAX = 4_000
 """Local days of one pass; a longer stretch is a mistake."""
+
+
+class Happened(Protocol):
+    """What quality asks of the registry."""
+
+    def events(
+        self,
+        company: str,
+        from_ms: int,
+        to_ms: int,
+        *,
+        kinds: Sequence[EventKind] | None = None,
+        limit: int = 1_000,
+        **place: str,
+    ) -> list[Event]:
+        """Events that meet [from_ms, to_ms) of one place."""
+        ...
+
+
+class Counted(Protocol):
+    """What quality asks of the work tables."""
+
+    def counters(self, scope_prefix: str = "") -> dict[tuple[str, str], int]:
+        """Counters whose scope begins so, by scope and name."""
+        ...
 
 
 class DailyQuality:
@@ -32,8 +57,8 @@ class DailyQuality:
         self,
         site: Site,
         store: BookStore,
-        registry: Registry,
-        work: Work,
+        registry: Happened,
+        work: Counted,
         devices: Mapping[DeviceKey, float],
     ) -> None:
         self._site = site
@@ -48,44 +73,39 @@ class DailyQuality:
             self._device(device, start_ms, min(end_ms, until_ms), until_ms)
 
     def _device(self, device: DeviceKey, start_ms: int, end_ms: int, until_ms: int) -> None:
-        found = self._store.read("register_15m", device._asdict(), start_ms, FAR_MS if start_ms == 0 else end_ms)
-        rows = {tags["register"]: from_frame(frame) for tags, frame in found if len(frame)}
-        chosen = registers_of(rows.keys()).imports or tuple(sorted(rows))[:1]
-        if not chosen:
+        found = self._stored(device, start_ms, FAR_MS if start_ms == 0 else end_ms)
+        if not found:
             return
-        first_ms = max(start_ms, min(int(rows[name].start_ms[0]) for name in chosen))
+        first_ms = max(start_ms, min(int(rows.start_ms[0]) for rows in found.values()))
         if first_ms >= end_ms or (end_ms - first_ms) // DAY_MS > DAYS_MAX:
             return
         days = boundaries("day", self._site.zone, first_ms, end_ms)
-        whole = [self._rows(device, name, days) for name in chosen]
+        whole = self._stored(device, int(days.edges_ms[0]), int(days.edges_ms[-1]))
         numbers = self._numbers(device, whole, days, until_ms)
         frame = Frame(days.edges_ms[:-1], numbers)
         begin_ms = int(days.edges_ms[0]) if start_ms else 0  # nothing lies before the first row
         self._store.replace("quality_1d", device._asdict(), begin_ms, int(days.edges_ms[-1]), frame)
 
-    def _rows(self, device: DeviceKey, register: str, days: Boundaries) -> BaseRows:
-        tags = {**device._asdict(), "register": register}
-        found = self._store.read("register_15m", tags, int(days.edges_ms[0]), int(days.edges_ms[-1]))
-        return from_frame(found[0][1] if found else Frame.empty())
+    def _stored(self, device: DeviceKey, start_ms: int, end_ms: int) -> dict[str, BaseRows]:
+        found = self._store.read("register_15m", device._asdict(), start_ms, end_ms)
+        return {tags["register"]: from_frame(frame) for tags, frame in found if len(frame)}
 
     def _numbers(
-        self, device: DeviceKey, registers: list[BaseRows], days: Boundaries, until_ms: int
+        self, device: DeviceKey, registers: Mapping[str, BaseRows], days: Boundaries, until_ms: int
     ) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
         n = len(days)
         expected = days.intervals(until_ms).astype(np.float64)
         known, estimated, energy = np.zeros(n), np.zeros(n), np.zeros(n)
         gap_s = np.zeros(n)
-        good: np.ndarray[tuple[int], np.dtype[np.int64]] | None = None
-        for rows in registers:
-            which = np.searchsorted(days.edges_ms, rows.start_ms, "right") - 1
-            covered = rows.start_ms[rows.state >= BRIDGED]
-            good = covered if good is None else np.intersect1d(good, covered)
-            estimated += np.bincount(which, rows.estimated_mwh, n)
-            energy += np.bincount(which, rows.known_mwh + rows.estimated_mwh, n)
-            gap = np.where(rows.has_register, rows.before_ms + rows.after_ms, QUARTER_MS) / 1000.0
-            np.maximum.at(gap_s, which, gap)
-        if good is not None and len(good):
-            known = np.bincount(np.searchsorted(days.edges_ms, good, "right") - 1, minlength=n).astype(np.float64)
+        for i, (low_ms, high_ms) in enumerate(pairwise(days.edges_ms.tolist())):
+            chosen = _chosen({name: rows.slice(low_ms, high_ms) for name, rows in registers.items()})
+            covered = [set(rows.start_ms[rows.state >= BRIDGED].tolist()) for rows in chosen]
+            known[i] = len(set.intersection(*covered)) if covered else 0
+            for rows in chosen:
+                estimated[i] += rows.estimated_mwh.sum()
+                energy[i] += rows.known_mwh.sum() + rows.estimated_mwh.sum()
+                gap = np.where(rows.has_register, rows.before_ms + rows.after_ms, QUARTER_MS) / 1000.0
+                gap_s[i] = max(gap_s[i], gap.max())
         interval_s = self._intervals.get(device, 10.0)
         numbers = {
             "coverage": np.divide(known, expected, out=np.zeros(n), where=expected > 0),
@@ -131,5 +151,12 @@ class DailyQuality:
         return found
 
 
-def _few(work: Work, position: Mapping[str, int]) -> dict[tuple[str, str], int]:
+def _chosen(day: Mapping[str, BaseRows]) -> list[BaseRows]:
+    """The registers that make a device's total on one day: a better one may have come later."""
+    there = {name: rows for name, rows in day.items() if len(rows)}
+    names = registers_of(there.keys()).imports or tuple(sorted(there))[:1]
+    return [there[name] for name in names]
+
+
+def _few(work: Counted, position: Mapping[str, int]) -> dict[tuple[str, str], int]:
     return {key: value for scope in position for key, value in work.counters(scope).items()}

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from merilo.ids import DeviceKey, RegisterKey
 from merilo.ledger import Anchor, RowSums
-from merilo_collector.books import SiteBooks, Steps
-from merilo_collector.recompute import Checkpoints, Head, Run
+from merilo_collector.books import SiteBooks
+from merilo_collector.recompute import Head, Run
 from unit.any_order.ports import Fuse, MemoryCheckpoints, MemoryStore, Table
-from unit.any_order.world import MakeBooks, MakePorts, Ports, books_of
+from unit.any_order.world import MakeBooks, MakePorts, Ports, books_of, made
 
 
 class Wrapped(MemoryCheckpoints):
@@ -136,18 +136,11 @@ class Mutant:
 
 
 def _books(kind: type[SiteBooks]) -> MakeBooks:
-    def make(ports: Ports, steps: Steps | None = None) -> SiteBooks:
-        return kind(ports.facts, ports.store, ports.raw, ports.checkpoints, ports.checkpoints.heads, steps=steps)
-
-    return make
+    return lambda ports, steps: made(kind, ports, ports.checkpoints, steps)
 
 
 def _checkpoints(kind: type[Wrapped]) -> MakeBooks:
-    def make(ports: Ports, steps: Steps | None = None) -> SiteBooks:
-        wrapped: Checkpoints = kind(ports.fuse, ports.checkpoints)
-        return SiteBooks(ports.facts, ports.store, ports.raw, wrapped, ports.checkpoints.heads, steps=steps)
-
-    return make
+    return lambda ports, steps: made(SiteBooks, ports, kind(ports.fuse, ports.checkpoints), steps)
 
 
 def _uniting(intervals: Mapping[DeviceKey, float]) -> Ports:

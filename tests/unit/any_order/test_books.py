@@ -229,3 +229,26 @@ def test_a_fact_that_is_learned_for_a_register_without_readings_costs_nothing() 
     office.book(at(4), Span(MAIN, at(1), at(4), frozenset({tariff.register})))
 
     assert set(office.ports.checkpoints.heads) == {MAIN_IMPORT}
+
+
+def test_the_quality_of_a_day_is_that_of_the_registers_which_were_there() -> None:
+    office = Office(MAIN_METER)
+    phase = RegisterKey(*MAIN, "active_energy_import_l1_wh")
+    office.ports.facts.known[phase] = office.ports.facts.known[MAIN_IMPORT]
+    first = {t: {phase.register: one[IMPORT]} for t, one in polls(0, 60).items()}
+    readings = {t: one | polls(50, 60).get(t, {}) for t, one in first.items()}
+
+    office.book(at(60), office.take(MAIN, readings))
+
+    # Days of Sofia begin at 22:00 UTC: 88 of 96 quarters of the first one, which began before the readings.
+    coverage = office.column("quality_1d", "coverage", device="main")
+    assert list(coverage.values())[:2] == [88 / 96, 1.0]
+
+
+def test_a_day_without_rows_any_more_has_no_quality() -> None:
+    office = Office(MAIN_METER)
+    office.book(at(4), office.take(MAIN, {t: {POWER: 1000.0} for t in rows(0, 4)}))
+
+    office.book(at(40), office.take(MAIN, polls(30, 40)))
+
+    assert len(office.column("quality_1d", "coverage", device="main")) == 1

@@ -19,8 +19,19 @@ from merilo.ledger import Anchor, LedgerEvent, RegisterFacts
 from merilo.quantities import is_register, power_of
 from merilo.site import MeterVersion, Site
 from merilo_collector.books import SiteBooks, Span, Steps
-from merilo_collector.recompute import Head
-from unit.any_order.ports import CrashError, Fuse, MemoryCheckpoints, MemoryFacts, MemoryRaw, MemoryStore, Row, Tags
+from merilo_collector.quality import DailyQuality
+from merilo_collector.recompute import Checkpoints, Head
+from unit.any_order.ports import (
+    CrashError,
+    Fuse,
+    MemoryCheckpoints,
+    MemoryFacts,
+    MemoryHappened,
+    MemoryRaw,
+    MemoryStore,
+    Row,
+    Tags,
+)
 from unit.ledger_spec.strategies import History, history
 
 COMPANY, SITE = "acme", "hq"
@@ -32,7 +43,7 @@ OTHER = RegisterKey(*SECOND, "active_energy_import_wh")
 OTHER_POWER = RegisterKey(*SECOND, "active_power_w")
 POWERS = (RegisterKey(*FIRST, "active_power_w"), RegisterKey(*FIRST, "active_power_l1_w"))
 FUTURE_MAX_MS = 300_000
-LEARNED = ("register_15m", "energy_15m", "energy_1h", "energy_1d", "energy_1mo", "events")
+COMPARED = ("register_15m", "energy_15m", "energy_1h", "energy_1d", "energy_1mo", "quality_1d", "events")
 """Measurements that are compared."""
 FORM = "@form"
 
@@ -93,7 +104,15 @@ class Pauses(Steps):
 
 def books_of(ports: Ports, steps: Steps | None = None) -> SiteBooks:
     """The books as they start anew: from what is stored alone."""
-    return SiteBooks(ports.facts, ports.store, ports.raw, ports.checkpoints, ports.checkpoints.heads, steps=steps)
+    return made(SiteBooks, ports, ports.checkpoints, steps)
+
+
+def made(kind: type[SiteBooks], ports: Ports, checkpoints: Checkpoints, steps: Steps | None) -> SiteBooks:
+    """Books of some kind on these ports."""
+    facts, store = ports.facts, ports.store
+    happened = MemoryHappened(facts)
+    quality = DailyQuality(facts.site, store, happened, happened, facts.devices)
+    return kind(facts, store, ports.raw, checkpoints, ports.checkpoints.heads, quality, steps)
 
 
 MakeBooks = Callable[[Ports, Steps | None], SiteBooks]
@@ -417,7 +436,7 @@ def outcome(ports: Ports) -> Outcome:
         rows = table.between(0, 2**62).rows()
         if measurement == "events":
             rows = {at: {name: value for name, value in row.items() if name != "number"} for at, row in rows.items()}
-        if rows and measurement in LEARNED:
+        if rows and measurement in COMPARED:
             stored[measurement, tags] = rows
     events = {key: dict(noted) for key, noted in ports.facts.noted.items() if noted}
     days = {key: dict(found) for key, found in ports.checkpoints.by_day.items() if found}
