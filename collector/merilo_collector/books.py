@@ -152,6 +152,8 @@ class SiteBooks:
         self._raw = raw
         self._checkpoints = checkpoints
         self._heads = dict(heads)
+        self._walked: dict[RegisterKey, int] = {}
+        """After which instant every reading has been walked by this very object."""
         self._quality = quality
         self._steps = steps or Steps()
         self.report = Report()
@@ -190,7 +192,7 @@ class SiteBooks:
             self._pass(items, until_ms, [])
 
     def correct(self, spans: Iterable[Span], until_ms: int) -> None:
-        """Recomputes what was touched; afterwards the work rows behind these spans may go."""
+        """Recomputes what was touched before these books were made; afterwards the work rows of these spans may go."""
         touched: dict[RegisterKey, tuple[int, int]] = {}
         forms: list[Span] = []
         for span in spans:
@@ -198,6 +200,8 @@ class SiteBooks:
                 forms.append(span)
                 continue
             for key in self._registers(span):
+                if self._walked.get(key, FOREVER_MS) < span.first_ms:
+                    continue  # advance has just walked what is new
                 first_ms, last_ms = touched.get(key, (span.first_ms, span.last_ms))
                 touched[key] = min(first_ms, span.first_ms), max(last_ms, span.last_ms)
         items = [(key, first, last if key in self._heads else None) for key, (first, last) in touched.items()]
@@ -230,6 +234,7 @@ class SiteBooks:
     def _pass(self, items: Sequence[tuple[RegisterKey, int, int | None]], until_ms: int, forms: Sequence[Span]) -> None:
         runs = [self._recompute(key, first_ms, last_ms, until_ms) for key, first_ms, last_ms in items]
         self._heads |= {run.key: run.head for run in runs if run.head is not None}
+        self._walked |= {run.key: run.walked_after_ms for run in runs}
         self.report.registers += len(runs)
         self._store_rows(runs)
         self._form(runs, forms, until_ms)

@@ -84,6 +84,8 @@ class Run:
     events: tuple[LedgerEvent, ...]
     days: tuple[Anchor, ...]
     head: Head | None
+    walked_after_ms: int
+    """Every reading after this instant was walked, FOREVER_MS if it was not to the end."""
 
 
 def trace_of(frame: Frame, register: str, identity_ms: tuple[int, ...] = ()) -> Trace:
@@ -191,7 +193,7 @@ def _asleep(key: RegisterKey, old: Head, until_ms: int) -> Run:
     """
     rows = Sheet(RowSums(old.until_ms), until_ms).rows()
     head = Head(until_ms, old.anchor, old.newest_ms)
-    return Run(key, old.until_ms, FOREVER_MS, rows, FOREVER_MS, FOREVER_MS, (), (), head)
+    return Run(key, old.until_ms, FOREVER_MS, rows, FOREVER_MS, FOREVER_MS, (), (), head, FOREVER_MS)
 
 
 def _firsts(anchors: Sequence[Anchor], start: Anchor | None) -> list[Anchor]:
@@ -233,4 +235,5 @@ def _run(
         events=tuple(e for e in found.events if after_ms < e.at_ms <= to_ms),
         days=tuple(a for a in _firsts(found.anchors, start) if after_ms < a.t_ms <= to_ms),
         head=head,
+        walked_after_ms=FOREVER_MS if stop else start.v_ms if start else -1,
     )

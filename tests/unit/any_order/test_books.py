@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from merilo.decisions import Decision
-from merilo.ids import MeterKey, RegisterKey
+from merilo.frame import Frame
+from merilo.ids import DeviceKey, MeterKey, RegisterKey
 from merilo.ledger import RegisterFacts
 from merilo_collector.books import Span, Steps
 from unit.any_order.office import (
@@ -22,7 +23,7 @@ from unit.any_order.office import (
     polls,
     rows,
 )
-from unit.any_order.ports import CrashError
+from unit.any_order.ports import CrashError, MemoryRaw
 from unit.any_order.world import COMPANY, SITE, books_of
 
 MAIN_METER = meter("main", "main", device=MAIN)
@@ -252,3 +253,21 @@ def test_a_day_without_rows_any_more_has_no_quality() -> None:
     office.book(at(40), office.take(MAIN, polls(30, 40)))
 
     assert len(office.column("quality_1d", "coverage", device="main")) == 1
+
+
+def test_a_quarter_of_an_hour_is_walked_once_and_from_the_newest_state() -> None:
+    class Watched(MemoryRaw):
+        def frame(self, key: DeviceKey, start_ms: int, end_ms: int) -> Frame:
+            asked.append(start_ms)
+            return super().frame(key, start_ms, end_ms)
+
+    asked: list[int] = []
+    office = Office(MAIN_METER)
+    office.ports.raw = Watched(office.ports.fuse)
+    office.book(at(30) + 900_000, office.take(MAIN, polls(0, 30)))
+    asked.clear()
+
+    office.book(at(30.5) + 900_000, office.take(MAIN, after(30, polls(0, 30.5))))
+
+    assert min(asked) == at(30)
+    assert {office.energy("main")[t] for t in rows(0, 30.5)} == {KILOWATT_ROW_WH}
