@@ -90,10 +90,11 @@ class BooksLoop:
         if not moved and not due:
             return None
         began = time.monotonic()
+        # Taken before anything is read: what is touched from here on is a row of its own and not skipped as walked.
+        taken = self._work.take(touched.key for touched in due) if due else []
         if moved:
             books.advance(until_ms)
-        if due:
-            taken = self._work.take(touched.key for touched in due)
+        if taken:
             books.correct([_span(touched) for touched in taken], until_ms)
             self._work.finished(touched.key for touched in taken)
         self.passes += 1
