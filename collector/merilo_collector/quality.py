@@ -17,8 +17,8 @@ from merilo.ledger import BRIDGED, BaseRows
 from merilo.meters import registers_of
 from merilo.schema import EVENT_COUNTERS
 from merilo.site import Event, EventKind, Site
-from merilo_collector.book_ports import BookStore
 from merilo_collector.book_store import FAR_MS
+from merilo_collector.books import BookStore
 from merilo_collector.days import local_day
 
 DAYS_MAX = 4_000
