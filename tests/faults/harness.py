@@ -11,6 +11,7 @@ import json
 import random
 import shutil
 import signal
+import socket
 import sqlite3
 import threading
 import time
@@ -22,7 +23,7 @@ from typing import Any, Self
 
 from faults.nursery import Child, Nursery
 from merilo.ids import GatewayKey
-from merilo.instants import DAY_MS, HOUR_MS, MINUTE_MS, floor_ms
+from merilo.instants import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, floor_ms
 from merilo.reading import Reading
 from merilo.site import Company, Site
 from merilo_adapters.clock import Clock
@@ -31,6 +32,7 @@ from merilo_adapters.installation import Installation
 from merilo_adapters.mosquitto_files import new_password, password_hash, write_files
 from merilo_adapters.outbox import Outbox
 from merilo_adapters.registry import Registry
+from merilo_adapters.registry.work import Touched
 from merilo_cli.broker import broker_program
 from merilo_cli.chain import Chain, write_secret
 from merilo_cli.demo import gateway_file
@@ -158,6 +160,7 @@ class Plant:
         self._interval_s = interval_s
         self._holes: list[list[tuple[int, list[Reading]]]] = [[] for _ in range(holes)]
         self._hole_hours = hole_hours
+        self._held: socket.socket | None = None
         self._days, self._disturb, self._backlog_rate, self._live = days, disturb, backlog_rate, live
 
     # Setting up
@@ -212,18 +215,17 @@ class Plant:
         split = {m["device"] for m in ready["measures"] if m["phase"]}
         self.measures = {m["meter"]: m["circuit"] for m in ready["measures"] if m["phase"] or m["device"] not in split}
         """Meter to circuit. A device whose file names meters for its phases has none for its total."""
+        if not self._live:
+            self.stop("devices")
+            self._hold_places(ready["buses"])
         file = gateway_file(self.chain, ready, login, password, self._backlog_rate)
         file.write_text(file.read_text().replace("interval: 10s", f"interval: {self._interval_s}s"))
         self.first_ms = floor_ms(self.start_ms, DAY_MS) - self._days * DAY_MS + HOUR_MS
         if self._days:
             self._fill()
-        if not self._live:
-            self.stop("devices")
         registry.close()
 
     def _broker_ready(self) -> bool:
-        import socket
-
         with socket.socket() as probe:
             probe.settimeout(1)
             return probe.connect_ex(("127.0.0.1", self.chain.broker_port)) == 0
@@ -240,6 +242,16 @@ class Plant:
         assert wait_for(ready.exists, 40), (self.logs / "devices.log").read_text()[-2000:]
         found: dict[str, Any] = json.loads(ready.read_text())
         return found
+
+    def _hold_places(self, buses: Mapping[str, Any]) -> None:
+        """Nobody answers where the devices were, whoever else takes ports on this machine."""
+        self._held = socket.socket()
+        self._held.bind(("127.0.0.1", 0))  # without listening: every connection is refused
+        for bus in buses.values():
+            if bus["kind"] == "tcp":
+                bus["port"] = self._held.getsockname()[1]
+            elif bus["kind"] == "rtu":
+                bus["path"] = str(self.folder / "no-line")
 
     def _fill(self) -> None:
         """Leaves the past in the outbox, as an outage of that length would have; some counters misbehave in it."""
@@ -317,6 +329,8 @@ class Plant:
             child.kill()
             child.close()
         self.running.clear()
+        if self._held is not None:
+            self._held.close()
         if self.broker is not None:
             self.broker.kill()
 
@@ -459,10 +473,17 @@ class Killer:
 
 
 def settled(plant: Plant) -> None:
-    """Waits until everything is acknowledged and the books have nothing to do."""
+    """Waits until everything is acknowledged and the books have nothing to do before their next quarter of an hour."""
     registry = plant.registry()
     work = registry.work()
-    assert wait_for(lambda: plant.waiting_rows() == 0 and work.pending_count() == 0, 60), plant.log("books")[-2000:]
+
+    def due() -> list[Touched]:
+        end_ms = floor_ms(plant.now_ms() - 5 * MINUTE_MS, QUARTER_MS)
+        return [touched for touched in work.pending(1_000) if touched.first_ms < end_ms]
+
+    done = wait_for(lambda: plant.waiting_rows() == 0 and not due(), 60)
+    logs = "\n".join(plant.log(name)[-1500:] for name in ("gateway", "collector", "books"))
+    assert done, f"{plant.waiting_rows()} cycles are not acknowledged, the books have {due()[:3]} to do\n{logs}"
     registry.close()
 
 
