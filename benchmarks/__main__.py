@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import logging
 import os
@@ -24,6 +25,8 @@ NAMES = {
     "books": "Books and stores",
 }
 """What can be measured, in the order it runs."""
+TIME_MAX_S = 1_200
+"""A run that takes longer hangs: it ends and says where."""
 REPORT = Path("build") / "benchmarks.md"
 
 
@@ -38,6 +41,7 @@ def main(
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r}: expected any of {', '.join(NAMES)}")
     logging.basicConfig(level=logging.ERROR)
+    faulthandler.dump_traceback_later(TIME_MAX_S, exit=True)
     talk, began = Console(stderr=True), time.monotonic()
     found: dict[str, list[Row]] = {}
     columns = (SpinnerColumn(), BarColumn(20), TextColumn("{task.description}"), TimeElapsedColumn())

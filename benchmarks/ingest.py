@@ -152,40 +152,40 @@ class Drained:
     store: float
 
 
-def drain(messages: int, *broker_lines: str) -> Drained:
+def drain(messages: int, *broker_lines: str, companies: int = COMPANIES) -> Drained:
     """A collector that stood still while a backlog grew at the broker, from the moment it goes on."""
-    with chain(*broker_lines) as (folder, fleet, broker, db), Listener(broker.port) as listener:
+    with chain(*broker_lines, companies=companies) as (folder, fleet, broker, db), Listener(broker.port) as listener:
         start = now_ms() - DAY_MS // 4
         with collector(folder, broker, db) as pid, Publisher(broker.port) as publisher:
-            publisher.send(fleet.cycles(COMPANIES, start))  # makes every database and warms every cache
-            wait_for(lambda: listener.count >= COMPANIES, READY_S, "the first cycle")
+            publisher.send(fleet.cycles(companies, start))  # makes every database and warms every cache
+            wait_for(lambda: listener.count >= companies, READY_S, "the first cycle")
             with _still(pid):
                 publisher.send(fleet.cycles(messages, start + 10_000))
             began, pids = time.monotonic(), (pid, broker.pid, db.server.pid)
             spent = [cpu_s(one) for one in pids]
-            wait_for(lambda: listener.count >= COMPANIES + messages, DRAIN_S, "the backlog")
+            wait_for(lambda: listener.count >= companies + messages, DRAIN_S, "the backlog")
             million = messages * VALUES / 1e6
             cpu = [(cpu_s(one) - was) / million for one, was in zip(pids, spent, strict=True)]
             took = max(listener.at.values()) - began
             return Drained(million * 1e6 / took, cpu[0], memory_mb(pid), cpu[1], cpu[2])
 
 
-def drain_naive(messages: int, *broker_lines: str) -> Drained:
+def drain_naive(messages: int, *broker_lines: str, companies: int = COMPANIES) -> Drained:
     """The same backlog by the short program, which stores without acknowledging anything."""
-    with chain(*broker_lines) as (folder, fleet, broker, db):
+    with chain(*broker_lines, companies=companies) as (folder, fleet, broker, db):
         db.open().init("naive", None)
         start = now_ms() - DAY_MS // 4
         target = f"{db.server.url}/write?db=merilo-naive&rp=raw&precision=ms"
         arguments = [str(Path(__file__).parent / "naive.py"), str(broker.port), target, db.server.token or ""]
         with _naive(broker, arguments, folder) as pid, Publisher(broker.port) as publisher:
             time.sleep(0.3)  # its subscription is on the way
-            publisher.send(fleet.cycles(COMPANIES, start))
-            wait_for(lambda: _stored(db, start) >= COMPANIES, READY_S, "the first cycle of the naive program")
+            publisher.send(fleet.cycles(companies, start))
+            wait_for(lambda: _stored(db, start) >= companies, READY_S, "the first cycle of the naive program")
             with _still(pid):
                 publisher.send(fleet.cycles(messages, start + 10_000))
             began, spent = time.monotonic(), cpu_s(pid)
             at_ms = start + 10_000 * (messages // fleet.companies)
-            wait_for(lambda: _stored(db, at_ms) >= COMPANIES, DRAIN_S, "the naive backlog")
+            wait_for(lambda: _stored(db, at_ms) >= companies, DRAIN_S, "the naive backlog")
             million = messages * VALUES / 1e6
             took = time.monotonic() - began
             return Drained(million * 1e6 / took, (cpu_s(pid) - spent) / million, memory_mb(pid), 0.0, 0.0)
@@ -275,11 +275,11 @@ def _evenly(fleet: Fleet, publisher: Publisher, seconds: float) -> dict[tuple[st
 
 def run(quick: bool, say: Callable[[str], None]) -> list[Row]:
     """Backlog against the naive program, and lag at a steady rate, each with a wide and a default broker window."""
-    messages = 1_000 if quick else 4_000
+    messages, companies = (1_000, 10) if quick else (4_000, COMPANIES)
     say("backlog, naive program")
-    naive = drain_naive(messages, WIDE)
+    naive = drain_naive(messages, WIDE, companies=companies)
     say("backlog, collector")
-    ours = drain(messages, WIDE)
+    ours = drain(messages, WIDE, companies=companies)
     against = f"naive in this run {naive.rate:,.0f}: {ours.rate / naive.rate:.2f} ×; Telegraf elsewhere 264,000"
     rows = [
         at_least("backlog into InfluxDB, durable", ours.rate, 200_000, "values/s", beside=against),
@@ -297,7 +297,7 @@ def run(quick: bool, say: Callable[[str], None]) -> list[Row]:
         rows.append(shown("the same, 20 messages in flight", narrow.rate, "values/s", beside=beside))
     for name, lines in windows:
         say(f"live, {name}")
-        lag = live(8.0 if quick else LIVE_S, *lines)
+        lag = live(6.0 if quick else LIVE_S, *lines)
         beside = (
             f"p50 {lag.p50_ms:.0f}, largest {lag.largest_ms:,.0f} ms; Telegraf elsewhere 67/135;"
             f" {lag.cpu:.2f} CPU s per million, books {100 * lag.books_cpu:.0f} % of a processor"
