@@ -418,14 +418,15 @@ def _compare(chain: Chain, seed: int, first_ms: int, first_live_s: float) -> dic
     from merilo_adapters.installation import Installation
     from merilo_adapters.registry import Registry
 
-    outbox = Outbox(chain.data / "gateway" / "outbox.sqlite")
-    sent = outbox.next_number - _waiting(outbox)
-    outbox.close()
     place = Installation(data=chain.data, store=chain.store)
     registry = Registry.open(chain.registry_url)
     store = CompanyStores(place, registry).of(COMPANY)
     found = store.read(COMPANY, "readings", {"company": COMPANY}, 0, 2**42)
-    stored = sum(len(one.frame) for one in found)
+    there = {(one.tags["device"], int(at_ms)) for one in found for at_ms in one.frame.at_ms}
+    stored = len(there)
+    outbox = Outbox(chain.data / "gateway" / "outbox.sqlite")
+    sent = outbox.next_number - _not_sent(outbox, there)
+    outbox.close()
     worst = _energy_error(chain, registry, seed, _rows(chain, first_ms))
     return {
         "first_live_s": round(first_live_s, 1),
@@ -469,12 +470,15 @@ def _energy_error(chain: Chain, registry: Registry, seed: int, rows: dict[str, d
     return float("inf") if off else abs(booked - true) / true * 100
 
 
-def _waiting(outbox: Outbox) -> int:
-    """Readings that were not acknowledged before the gateway stopped: they are safe, not sent."""
+def _not_sent(outbox: Outbox, there: set[tuple[str, int]]) -> int:
+    """Readings that wait and are not stored: safe on the gateway's disk when it stopped.
+
+    One that is stored while its acknowledgement was still on its way counts as sent.
+    """
     count = 0
     skip: list[Span] = []
     while (batch := outbox.waiting(skip=skip)) is not None:
-        count += len(batch.readings)
+        count += sum((reading.device, reading.at_ms) not in there for reading in batch.readings)
         skip.append(batch.span)
     return count
 
