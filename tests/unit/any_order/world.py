@@ -41,7 +41,7 @@ TOTAL = RegisterKey(*FIRST, "active_energy_import_wh")
 PHASE = RegisterKey(*FIRST, "active_energy_import_l1_wh")
 OTHER = RegisterKey(*SECOND, "active_energy_import_wh")
 OTHER_POWER = RegisterKey(*SECOND, "active_power_w")
-POWERS = (RegisterKey(*FIRST, "active_power_w"), RegisterKey(*FIRST, "active_power_l1_w"))
+POWERS = (RegisterKey(*FIRST, "active_power_w"), RegisterKey(*FIRST, "active_power_l1_w"), OTHER_POWER)
 FUTURE_MAX_MS = 300_000
 COMPARED = ("register_15m", "energy_15m", "energy_1h", "energy_1d", "energy_1mo", "quality_1d", "events")
 """Measurements that are compared."""
@@ -66,7 +66,6 @@ class Touch(NamedTuple):
 
     first_ms: int
     last_ms: int
-    version: int
 
 
 @dataclass(slots=True)
@@ -159,9 +158,11 @@ class World:
         self.waiting = {device: sorted(found) for device, found in self.readings.items()}
         self.now_ms = self.begin_ms
         self.work: dict[RegisterKey, Touch] = {}
+        self.under_way: dict[RegisterKey, Touch] = {}
+        """What a pass has taken and not finished: it survives a crash."""
         self.to_learn: list[tuple[int, Callable[[], None]]] = []
         self.passes = self.crashes = self.expired = 0
-        self._decided = self._version = 0
+        self._decided = 0
         self._settle()
 
     # What the registry says
@@ -251,9 +252,9 @@ class World:
         """The books without a crash, until no work waits."""
         for _ in range(4):
             self.books(crash=False)
-            if not self.work:
+            if not self.waiting_work():
                 return
-        raise AssertionError(f"work is left: {self.work}")
+        raise AssertionError(f"work is left: {self.waiting_work()}")
 
     def _happens(self) -> None:
         what = self.rng.random()
@@ -302,11 +303,7 @@ class World:
         self.waiting[device] = [at for at in self.waiting[device] if at not in gone]
 
     def _touch(self, key: RegisterKey, first_ms: int, last_ms: int) -> None:
-        old = self.work.get(key)
-        self._version += 1
-        if old is not None:
-            first_ms, last_ms = min(first_ms, old.first_ms), max(last_ms, old.last_ms)
-        self.work[key] = Touch(first_ms, last_ms, self._version)
+        self.work[key] = _united(self.work.get(key), Touch(first_ms, last_ms))
 
     def books(self, *, crash: bool) -> None:
         """One round of the books, which may end anywhere."""
@@ -320,19 +317,27 @@ class World:
         self.passes += 1
 
     def _round(self) -> None:
-        waiting = list(self.work.items())
+        waiting = self.waiting_work()
         books = self._make_books(self.ports, Pauses(self.ports.fuse, self._meanwhile))
         until_ms = books.until(self.now_ms)
         heads, moved = books.heads, books.behind(until_ms)
-        due = [(key, row) for key, row in waiting if _due(key, row, heads, until_ms, moved)]
+        taken = {key: row for key, row in waiting.items() if _due(key, row, heads, until_ms, moved)}
+        self.ports.fuse.burn()
+        self.under_way |= taken
+        for key in taken:
+            self.work.pop(key, None)
         if moved:
             books.advance(until_ms)
-        if due:
-            books.correct([_span(key, row) for key, row in due], until_ms)
-            for key, row in due:
-                self.ports.fuse.burn()
-                if self.work[key].version == row.version:
-                    del self.work[key]
+        if taken:
+            books.correct([_span(key, row) for key, row in taken.items()], until_ms)
+            self.ports.fuse.burn()
+            for key in taken:
+                del self.under_way[key]
+
+    def waiting_work(self) -> dict[RegisterKey, Touch]:
+        """All that was touched, what a crashed pass had taken too."""
+        keys = sorted(self.work.keys() | self.under_way.keys())
+        return {key: _united(self.work.get(key), self.under_way.get(key)) for key in keys}
 
     def _meanwhile(self) -> None:
         if self.rng.random() < 0.03:
@@ -341,11 +346,14 @@ class World:
     def _expire(self) -> None:
         """Raw readings go that no walk from a reading that is not too late can need."""
         oldest_ms = self.now_ms - self.late_max_ms
+        points, waiting = self.ports.checkpoints, self.waiting_work().items()
         for device in self.readings:
-            work = [row.first_ms for key, row in self.work.items() if key.device_key == device and key.register != FORM]
+            work = [row.first_ms for key, row in waiting if key.device_key == device and key.register != FORM]
             first_ms = min([oldest_ms, *work])
             keys = [key for key in self.histories if key.device_key == device]
-            starts = [self.ports.checkpoints.newest_before(key, first_ms, first_ms) for key in keys]
+            heads = [points.heads[key] for key in keys if key in points.heads]
+            behind_ms = min([first_ms, *(head.until_ms + QUARTER_MS for head in heads)])
+            starts = [points.newest_before(key, first_ms, behind_ms) for key in keys]
             known = [one.t_ms for one in starts if one is not None]
             if len(known) == len(keys):
                 self.ports.raw.expire(device, min(known))
@@ -505,6 +513,12 @@ def _batch(waiting: Sequence[int], rng: np.random.Generator) -> list[int]:
         return list(waiting[low:high])
     share = rng.random()
     return [at for at in waiting if rng.random() < share]
+
+
+def _united(*rows: Touch | None) -> Touch:
+    """One row over all of them."""
+    there = [row for row in rows if row is not None]
+    return Touch(min(row.first_ms for row in there), max(row.last_ms for row in there))
 
 
 def _due(key: RegisterKey, row: Touch, heads: Mapping[RegisterKey, Head], until_ms: int, moved: bool) -> bool:
