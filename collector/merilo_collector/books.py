@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 SETTLE_MIN_MS = MINUTE_MS
 """A quarter of an hour is booked this long after its end, so that a row is not first written as a gap."""
 SETTLE_MAX_MS = 30 * MINUTE_MS
+ARRIVAL_MS = 30 * SECOND_MS
+"""A reading may take this long to the store before its quarter of an hour is walked a second time for it."""
 MARGIN_MS = DAY_MS
 """Base rows taken on either side of a change first, to see how far decisions reach."""
 ROLLED: tuple[tuple[str, Unit], ...] = (("energy_1h", "hour"), ("energy_1d", "day"), ("energy_1mo", "month"))
@@ -170,8 +172,28 @@ class SiteBooks:
 
     def until(self, now_ms: int) -> int:
         """Grid instant up to which rows are booked by now."""
+        return floor_ms(now_ms - self._settle_ms(), QUARTER_MS)
+
+    def horizon(self, until_ms: int) -> int:
+        """Readings from this instant on are not looked at while rows end at until_ms.
+
+        A reading behind the last row may change it, where a register moves in coarse steps. With a fixed horizon rows
+        depend on what was read and not on when the books looked: one that comes late from before the horizon is work,
+        and one from behind it waits until the grid moves on.
+        """
+        return until_ms + self._settle_ms() - ARRIVAL_MS
+
+    def _settle_ms(self) -> int:
         slowest_ms = max((round(2 * s * SECOND_MS) for s in self._facts.devices.values()), default=0)
-        return floor_ms(now_ms - max(SETTLE_MIN_MS, min(slowest_ms, SETTLE_MAX_MS)), QUARTER_MS)
+        return max(SETTLE_MIN_MS, min(slowest_ms, SETTLE_MAX_MS))
+
+    def due(self, span: Span, until_ms: int) -> bool:
+        """Whether rows up to until_ms can depend on what was touched."""
+        if not span.walk:
+            return True
+        if any(key.device_key == span.device for key in self._heads):
+            return span.first_ms < self.horizon(until_ms)
+        return floor_ms(span.first_ms, QUARTER_MS) < until_ms
 
     def behind(self, until_ms: int) -> bool:
         """Whether some register's rows do not reach until_ms."""
@@ -243,7 +265,8 @@ class SiteBooks:
 
     def _recompute(self, key: RegisterKey, first_ms: int, last_ms: int | None, until_ms: int) -> Run:
         facts, identity = self._facts.facts(key), self._facts.identity(key.device_key)
-        return recompute(key, first_ms, last_ms, until_ms, facts, self._raw, self._checkpoints, identity)
+        horizon_ms = self.horizon(until_ms)
+        return recompute(key, first_ms, last_ms, until_ms, horizon_ms, facts, self._raw, self._checkpoints, identity)
 
     def _store_rows(self, runs: Sequence[Run]) -> None:
         for run in runs:

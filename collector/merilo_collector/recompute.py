@@ -85,7 +85,7 @@ class Run:
     days: tuple[Anchor, ...]
     head: Head | None
     walked_after_ms: int
-    """Every reading after this instant was walked, FOREVER_MS if it was not to the end."""
+    """Every reading after this instant was walked up to the horizon, FOREVER_MS if it was not to the end."""
 
 
 def trace_of(frame: Frame, register: str, identity_ms: tuple[int, ...] = ()) -> Trace:
@@ -148,6 +148,7 @@ def recompute(
     first_ms: int,
     last_ms: int | None,
     until_ms: int,
+    horizon_ms: int,
     facts: Sequence[RegisterFacts],
     raw: RawReader,
     checkpoints: Checkpoints,
@@ -159,17 +160,19 @@ def recompute(
         first_ms: Earliest touched instant.
         last_ms: Latest touched instant; None walks to the end (the grid moved on).
         until_ms: Grid instant at which the rows end.
+        horizon_ms: Not before until_ms; what lies from here on is not looked at.
         facts: Dated facts of the register, oldest first.
     """
     old = checkpoints.head(key)
     start = start_of(key, first_ms, checkpoints)
     start_ms = start.t_ms if start else 0
     stored = checkpoints.days(key, start_ms, FOREVER_MS) if last_ms is not None else {}
+    identity_ms = tuple(at_ms for at_ms in identity_ms if at_ms < horizon_ms)
     reach = CHUNK_MS
     while True:
         end_ms = max(last_ms or 0, start_ms) + reach
         whole = last_ms is None or max(stored, default=0) <= last_ms or end_ms > until_ms + DAY_MS
-        frame = raw.frame(key.device_key, start_ms, FOREVER_MS if whole else end_ms)
+        frame = raw.frame(key.device_key, start_ms, horizon_ms if whole else min(end_ms, horizon_ms))
         trace = trace_of(frame, key.register, identity_ms)
         newest_ms = max(old.newest_ms if old else 0, int(trace.t_ms[-1]) if len(trace) else 0)
         if last_ms is None and old is not None and 0 < newest_ms == old.newest_ms < old.until_ms < until_ms:

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 import msgspec
 
 from merilo.errors import StoreError
-from merilo.ids import RegisterKey
-from merilo.instants import QUARTER_MS, floor_ms
 from merilo.site import Site
 from merilo_adapters.clock import Clock
 from merilo_adapters.company_stores import CompanyStores
@@ -84,9 +82,8 @@ class BooksLoop:
     def site(self, site: Site, waiting: Sequence[Touched], now_ms: int) -> Report | None:
         """One pass over one site; None when nothing was due."""
         books, until_ms = self._books(site, now_ms)
-        heads = books.heads
         moved = books.behind(until_ms)
-        due = [touched for touched in waiting if self._due(touched, heads, until_ms, moved)]
+        due = [touched for touched in waiting if books.due(_span(touched), until_ms)]
         if not moved and not due:
             return None
         began = time.monotonic()
@@ -126,17 +123,6 @@ class BooksLoop:
         raw = StoreReader(self._stores.of)
         books = SiteBooks(facts, store, raw, WorkCheckpoints(self._work), heads, quality, self._steps)
         return books, books.until(now_ms)
-
-    def _due(self, touched: Touched, heads: dict[RegisterKey, Head], until_ms: int, moved: bool) -> bool:
-        """Whether something already booked was touched, or the books have moved over what was."""
-        if touched.key.register == FORM:
-            return True
-        if touched.first_ms >= until_ms:
-            return False
-        known = [head for key, head in heads.items() if key.device_key == touched.key.device_key]
-        if not known:
-            return floor_ms(touched.first_ms, QUARTER_MS) < until_ms
-        return moved or touched.first_ms < min(head.until_ms for head in known)
 
 
 def _span(touched: Touched) -> Span:
