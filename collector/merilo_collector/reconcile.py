@@ -107,21 +107,20 @@ class Reconciler:
                 log.warning("store not checked company=%s reason=%s", company, error)
             return
 
-    def minute(self, now_ms: int) -> None:
-        """Begins to check the companies whose store has restarted, whose last check asked, and once a day all."""
-        for company in self._registry.companies():
-            try:
-                if self._restarted(company.id):
-                    log.warning("store restarted company=%s", company.id)
-                    self._due_ms[company.id] = 0
-                    self._refills.pop(company.id, None)
-                    self._running.pop(company.id, None)
-                if company.id not in self._due_ms:
-                    self._due_ms[company.id] = self._first_due_ms(company.id, now_ms)
-                if now_ms >= self._due_ms[company.id] and company.id not in self._running:
-                    self._running[company.id] = self._check(company.id, now_ms)
-            except StoreError as error:
-                log.warning("store not checked company=%s reason=%s", company.id, error)
+    def minute(self, company: str, now_ms: int) -> None:
+        """Begins to check a company if its store has restarted, if its last check asked for another, and once a day."""
+        try:
+            if self._restarted(company):
+                log.warning("store restarted company=%s", company)
+                self._due_ms[company] = 0
+                self._refills.pop(company, None)
+                self._running.pop(company, None)
+            if company not in self._due_ms:
+                self._due_ms[company] = self._first_due_ms(company, now_ms)
+            if now_ms >= self._due_ms[company] and company not in self._running:
+                self._running[company] = self._check(company, now_ms)
+        except StoreError as error:
+            log.warning("store not checked company=%s reason=%s", company, error)
 
     def _first_due_ms(self, company: str, now_ms: int) -> int:
         """At once where this program ended before a check was done or a store was whole again."""

@@ -5,26 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from merilo import topics, wire
-from merilo.errors import StoreError
-from merilo.ids import DeviceKey, GatewayKey
-from merilo.instants import DAY_MS, MINUTE_MS, floor_ms
-from merilo.ports import SeriesStore
+from merilo.ids import GatewayKey
 from merilo.reading import Reading
 from merilo_adapters.clock import Clock
 from merilo_adapters.company_stores import CompanyStores
 from merilo_adapters.registry import Registry
 from merilo_adapters.registry.work import Work
-from merilo_collector.event_rows import reported_point
-from merilo_collector.health import HealthLane
 from merilo_collector.ingest import Ingest, Steps
 from merilo_collector.intake import Delivery, Intake
-from merilo_collector.live import LiveLane
-from merilo_collector.live_meters import live_meters
+from merilo_collector.minutes import Minutes
 from merilo_collector.reconcile import Reconciler
 
 log = logging.getLogger(__name__)
@@ -65,13 +58,9 @@ class IngestLoop:
         self._work = work
         self._stores = stores
         self._clock = clock
-        self._live = LiveLane()
-        self._health = HealthLane()
         self._held = Held()
-        self._minute_ms = floor_ms(clock.now_ms(), MINUTE_MS)
-        self._expired_ms = 0
         self._reconciler = Reconciler(registry, work, stores, intake.publish)
-        self._pending: list[tuple[DeviceKey, Reading]] = []
+        self._minutes = Minutes(registry, work, stores, self._reconciler, clock.now_ms())
         self._ingest = Ingest(
             registry,
             work,
@@ -90,11 +79,11 @@ class IngestLoop:
 
     def once(self, wait_s: float = WAIT_S) -> int:
         """One batch and what is due; gives the number of deliveries handled."""
-        batch = self._intake.batch(0.0 if self._reconciler.busy else wait_s)
+        batch = self._intake.batch(0.0 if self._reconciler.busy or self._minutes.busy else wait_s)
         batch = self._retry() + batch
         if batch:
             self._take(batch)
-        self._minute()
+        self._minutes.turn(self._clock.now_ms())
         self._reconciler.step()
         return len(batch)
 
@@ -135,67 +124,16 @@ class IngestLoop:
         return found
 
     def _on_readings(self, gateway: GatewayKey, readings: Sequence[Reading]) -> None:
-        now_ms = self._clock.now_ms()
-        self._live.add(((DeviceKey(*gateway, r.device), r) for r in readings), now_ms)
-        for reading in readings:
-            self._health.read(gateway, reading.device, reading.at_ms, now_ms)
+        self._minutes.read(gateway, readings, self._clock.now_ms())
 
     def _on_message(self, topic: topics.Topic, payload: bytes, now_ms: int) -> None:
         gateway = topic.gateway
         if topic.channel == "state":
-            self._health.state(gateway, wire.from_payload(payload, wire.State), now_ms)
+            self._minutes.health.state(gateway, wire.from_payload(payload, wire.State), now_ms)
         elif topic.channel == "health":
-            self._health.health(gateway, wire.from_payload(payload, wire.Health), now_ms)
+            self._minutes.health.health(gateway, wire.from_payload(payload, wire.Health), now_ms)
         elif topic.channel == "birth":
             self._registry.apply_birth(gateway, wire.from_payload(payload, wire.Birth), now_ms)
         elif topic.channel == "event":
             event = wire.from_payload(payload, wire.GatewayEvent)
             self._registry.add_gateway_event(gateway, event, now_ms)
-
-    def _minute(self) -> None:
-        now_ms = self._clock.now_ms()
-        minute_ms = floor_ms(now_ms, MINUTE_MS)
-        if minute_ms <= self._minute_ms:
-            return
-        self._minute_ms = minute_ms
-        by_company: dict[str, list[GatewayKey]] = defaultdict(list)
-        for gateway in self._registry.gateways():
-            if gateway.revoked_ms is None:
-                by_company[gateway.key.company].append(gateway.key)
-        for company, gateways in by_company.items():
-            try:
-                store = self._stores.of(company)
-                meters = live_meters(self._registry, company, now_ms)
-                store.write(company, "power_1m", self._live.rows(company, meters, now_ms))
-                found, devices = self._health.rows(gateways, now_ms)
-                store.write(company, "gateway_health", found)
-                store.write(company, "device_health", devices)
-                self._mirror(company, store)
-            except StoreError as error:
-                log.warning("live lane not written company=%s reason=%s", company, error)
-        self._expire(now_ms)
-        self._reconciler.minute(now_ms)
-
-    def _mirror(self, company: str, store: SeriesStore) -> None:
-        """Copies what gateways and programs reported into the company's store, where boards find it."""
-        scope = f"events/{company}"
-        last = self._work.counters(scope).get((scope, "mirrored"), 0)
-        found = self._registry.events_after(company, last)
-        if found:
-            store.write(company, "events", [reported_point(event) for event in found])
-            self._work.set_counter(scope, "mirrored", found[-1].number)
-
-    def _expire(self, now_ms: int) -> None:
-        """Once a day has stores that cannot do it themselves delete raw readings beyond their company's retention."""
-        day_ms = floor_ms(now_ms, DAY_MS)
-        if day_ms == self._expired_ms:
-            return
-        self._expired_ms = day_ms
-        for company in self._registry.companies():
-            try:
-                gone = self._stores.of(company.id).expire(company.id, now_ms)
-            except StoreError as error:
-                log.warning("raw readings not expired company=%s reason=%s", company.id, error)
-                continue
-            if gone:
-                log.info("raw readings expired company=%s rows=%d", company.id, gone)

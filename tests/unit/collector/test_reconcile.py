@@ -82,7 +82,7 @@ class Place:
 
     def minute(self, now_ms: int) -> None:
         """One minute's work of the reconciler."""
-        self.reconciler.minute(now_ms)
+        self.reconciler.minute("acme", now_ms)
         while self.reconciler.busy:
             self.reconciler.step()
 
@@ -151,7 +151,7 @@ def test_while_readings_come_back_the_gateway_is_not_asked_to_begin_anew(place: 
 def test_a_check_takes_small_steps_and_begins_anew_when_the_store_restarts_meanwhile(place: Place) -> None:
     place.take(*range(NOW - 5 * DAY_MS, NOW, DAY_MS))
     place.restart(NOW)
-    place.reconciler.minute(NOW)
+    place.reconciler.minute("acme", NOW)
     for _ in range(3):
         place.reconciler.step()
     assert place.reconciler.busy
