@@ -99,12 +99,16 @@ class Influx2Server:
         return found
 
     def create(self, name: str, policy: Policy, retention: Retention) -> None:
-        """Makes the bucket."""
+        """Makes the bucket; one that another program has just made is taken as it is."""
         bucket = bucket_name(name, policy)
-        with _raised(f"create {bucket}"):
-            self._client.buckets_api().create_bucket(
-                bucket_name=bucket, retention_rules=_rule(retention), org=self._org
-            )
+        try:
+            with _raised(f"create {bucket}"):
+                self._client.buckets_api().create_bucket(
+                    bucket_name=bucket, retention_rules=_rule(retention), org=self._org
+                )
+        except StoreRefusedError:
+            if self._bucket(bucket) is None:
+                raise
 
     def alter(self, name: str, policy: Policy, retention: Retention) -> None:
         """Gives an existing bucket another retention."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from merilo.schema import Measurement, database
 
 BUSY_S = 15.0
 """How long a writer waits for another one; the longest transaction (a year of one meter) takes under a second."""
+RETRY_S = 0.01
+"""Between two tries where SQLite does not wait by itself."""
 IDLE_MAX = 32
 """Connections kept open for the next call; more are closed at once."""
 CACHE_KIB = 16_384
@@ -128,10 +131,24 @@ class SqliteFiles:
         connection.close()
 
 
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Sets the journal of a file; while two programs make it, SQLite refuses one of them at once."""
+    end = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(RETRY_S)
+        else:
+            return
+
+
 def _opened(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
         # FULL, not NORMAL: a power cut must not take back what was acknowledged.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -606,3 +609,19 @@ class TestMissingDatabase:
             store.init(name, 90)
         with pytest.raises(ValueError, match="company"):
             store.read(name, "energy_15m", {}, T0, T0 + DAY)
+
+
+class TestSettingUp:
+    def test_programs_that_set_up_a_company_at_the_same_instant_all_succeed(self, store: Store) -> None:
+        name, together = f"t{uuid4().hex[:12]}", threading.Barrier(4)
+
+        def set_up() -> None:
+            together.wait(10)
+            store.init(name, 90)
+
+        with ThreadPoolExecutor(4) as programs:
+            for done in [programs.submit(set_up) for _ in range(4)]:
+                done.result()
+
+        store.write(name, "energy_15m", [Point(tags_of(MAIN), T0, {"energy_wh": 1.0})])
+        assert rows_of(store, name, "energy_15m", MAIN) == {T0: {"energy_wh": 1.0}}
