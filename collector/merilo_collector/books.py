@@ -10,6 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Protocol
 
 from merilo.base_rows import from_frame, to_frame
@@ -24,7 +25,8 @@ from merilo.meterrows import MeterRows
 from merilo.meters import Scheme
 from merilo.rollup import roll
 from merilo.schema import ABSENT_TAG
-from merilo.site import Site
+from merilo.site import BookedKind, Site
+from merilo_collector.day_checks import Checked, checked, day_of
 from merilo_collector.event_rows import ledger_frame
 from merilo_collector.recompute import (
     FOREVER_MS,
@@ -86,8 +88,15 @@ class SiteFacts(Protocol):
         """All decisions about registers and meters of the site."""
         ...
 
-    def replace_events(self, key: RegisterKey, after_ms: int, to_ms: int, events: Sequence[LedgerEvent]) -> list[int]:
-        """Enters ledger events; gives their numbers."""
+    def replace_events(
+        self,
+        key: RegisterKey,
+        after_ms: int,
+        to_ms: int,
+        events: Sequence[LedgerEvent],
+        kind: BookedKind = "ledger",
+    ) -> list[int]:
+        """Makes these the events of this kind in (after, to]; gives their numbers."""
         ...
 
     def events(self, key: RegisterKey, after_ms: int, to_ms: int) -> list[LedgerEvent]:
@@ -155,7 +164,7 @@ class SiteBooks:
         self._checkpoints = checkpoints
         self._heads = dict(heads)
         self._walked: dict[RegisterKey, int] = {}
-        """After which instant every reading has been walked by this very object."""
+        """After which instant every reading has been walked by this very object, and its day is looked through."""
         self._quality = quality
         self._steps = steps or Steps()
         self.report = Report()
@@ -254,11 +263,22 @@ class SiteBooks:
         self._heads.pop(key, None)
 
     def _pass(self, items: Sequence[tuple[RegisterKey, int, int | None]], until_ms: int, forms: Sequence[Span]) -> None:
-        runs = [self._recompute(key, first_ms, last_ms, until_ms) for key, first_ms, last_ms in items]
+        runs: list[Run] = []
+        warned: list[Checked | None] = []
+        for _, group in groupby(sorted(items), key=lambda item: item[0].device_key):  # they share what is read
+            mine = list(group)
+            runs += [self._recompute(key, first_ms, last_ms, until_ms) for key, first_ms, last_ms in mine]
+            warned += [self._check(key, first_ms, last_ms, until_ms) for key, first_ms, last_ms in mine]
+        for run in runs:
+            head = self._heads.get(run.key)
+            looked_ms = day_of(head.until_ms, self._facts.site.zone) - 1 if head else -1
+            self._walked[run.key] = max(run.walked_after_ms, looked_ms)
         self._heads |= {run.key: run.head for run in runs if run.head is not None}
-        self._walked |= {run.key: run.walked_after_ms for run in runs}
         self.report.registers += len(runs)
         self._store_rows(runs)
+        for one in warned:
+            if one is not None:
+                self._store_events(one.key, one.begin_ms - 1, one.end_ms - 1, one.events, "check")
         self._form(runs, forms, until_ms)
         self._steps.reached("meters_stored")
         self._store_checkpoints(runs)
@@ -267,6 +287,15 @@ class SiteBooks:
         facts, identity = self._facts.facts(key), self._facts.identity(key.device_key)
         horizon_ms = self.horizon(until_ms)
         return recompute(key, first_ms, last_ms, until_ms, horizon_ms, facts, self._raw, self._checkpoints, identity)
+
+    def _check(self, key: RegisterKey, first_ms: int, last_ms: int | None, until_ms: int) -> Checked | None:
+        """Warnings of the days that were touched, or that have ended since the rows were last lengthened."""
+        head = self._heads.get(key)
+        if last_ms is None:
+            first_ms = head.until_ms if head else first_ms
+        end_ms = until_ms - 1 if last_ms is None else last_ms
+        facts = self._facts.facts(key)
+        return checked(key, first_ms, end_ms, until_ms, self._facts.site.zone, facts, self._raw)
 
     def _store_rows(self, runs: Sequence[Run]) -> None:
         for run in runs:
@@ -279,24 +308,27 @@ class SiteBooks:
         self._steps.reached("checkpoints_stored")
 
     def _store_run(self, run: Run) -> None:
-        tags = run.key._asdict()
-        changed = self._store.replace("register_15m", tags, run.from_ms, run.to_ms, to_frame(run.rows))
+        changed = self._store.replace("register_15m", run.key._asdict(), run.from_ms, run.to_ms, to_frame(run.rows))
         self.report.add("register_15m", changed)
-        if run.events_to_ms == run.events_after_ms:
-            return
-        numbers = self._facts.replace_events(run.key, run.events_after_ms, run.events_to_ms, run.events)
-        events = {
-            "company": run.key.company,
-            "site": run.key.site,
-            "kind": "ledger",
+        if run.events_to_ms > run.events_after_ms:
+            self._store_events(run.key, run.events_after_ms, run.events_to_ms, run.events, "ledger")
+
+    def _store_events(
+        self, key: RegisterKey, after_ms: int, to_ms: int, events: Sequence[LedgerEvent], kind: BookedKind
+    ) -> None:
+        numbers = self._facts.replace_events(key, after_ms, to_ms, events, kind)
+        tags = {
+            "company": key.company,
+            "site": key.site,
+            "kind": kind,
             "meter": ABSENT_TAG,
-            "gateway": run.key.gateway,
-            "device": run.key.device,
-            "register": run.key.register,
+            "gateway": key.gateway,
+            "device": key.device,
+            "register": key.register,
         }
-        frame = ledger_frame(run.events, numbers)
-        end_ms = run.events_to_ms + 1 if run.events_to_ms < FOREVER_MS else FOREVER_MS
-        self.report.add("events", self._store.replace("events", events, run.events_after_ms + 1, end_ms, frame))
+        frame = ledger_frame(events, numbers, kind)
+        end_ms = to_ms + 1 if to_ms < FOREVER_MS else FOREVER_MS
+        self.report.add("events", self._store.replace("events", tags, after_ms + 1, end_ms, frame))
 
     # Meters
 

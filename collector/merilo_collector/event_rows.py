@@ -11,7 +11,7 @@ from merilo.frame import Frame
 from merilo.ledger import LedgerEvent
 from merilo.ports import Point
 from merilo.schema import ABSENT_TAG
-from merilo.site import Event
+from merilo.site import BookedKind, Event
 
 TITLES: dict[str, tuple[str, str]] = {
     "swap": ("Meter exchanged", "Сменен електромер"),
@@ -68,8 +68,8 @@ def reported_point(event: Event) -> Point:
     return Point(tags, event.at_ms // APART_MS * APART_MS + event.number % APART_MS, fields)
 
 
-def ledger_frame(events: Sequence[LedgerEvent], numbers: Sequence[int]) -> Frame:
-    """The stored rows of these events, by their instants."""
+def ledger_frame(events: Sequence[LedgerEvent], numbers: Sequence[int], kind: BookedKind = "ledger") -> Frame:
+    """The stored rows of these events of one kind, by their instants."""
     n = len(events)
     nan = float("nan")
 
@@ -100,7 +100,7 @@ def ledger_frame(events: Sequence[LedgerEvent], numbers: Sequence[int]) -> Frame
             "parameters": [msgspec.json.encode({"detail": e.detail, "k": e.k}).decode() for e in found],
             "title_en": [TITLES.get(e.kind, (e.kind, e.kind))[0] for e in found],
             "title_bg": [TITLES.get(e.kind, (e.kind, e.kind))[1] for e in found],
-            "tags": ["ledger" for _ in found],
+            "tags": [kind for _ in found],
         }
         if n
         else {},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, get_args
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from merilo.instants import DAY_MS, QUARTER_MS
 from merilo.ledger import BRIDGED, BaseRows
 from merilo.meters import registers_of
 from merilo.schema import EVENT_COUNTERS
-from merilo.site import Event, EventKind, Site
+from merilo.site import BookedKind, Event, EventKind, Site
 from merilo_collector.book_store import FAR_MS
 from merilo_collector.books import BookStore
 from merilo_collector.days import local_day
@@ -136,7 +136,7 @@ class DailyQuality:
             device.company,
             low,
             high,
-            kinds=["ledger"],
+            kinds=get_args(BookedKind),
             limit=20_000,
             site=device.site,
             gateway=device.gateway,

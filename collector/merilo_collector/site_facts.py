@@ -10,7 +10,7 @@ from merilo.ids import DeviceKey, RegisterKey
 from merilo.ledger import LedgerEvent, RegisterFacts
 from merilo.meters import Scheme
 from merilo.quantities import is_tariff
-from merilo.site import Site
+from merilo.site import BookedKind, Site
 from merilo_adapters.registry import Registry
 
 
@@ -45,9 +45,16 @@ class RegistryFacts:
         """See the port."""
         return self._decisions
 
-    def replace_events(self, key: RegisterKey, after_ms: int, to_ms: int, events: Sequence[LedgerEvent]) -> list[int]:
+    def replace_events(
+        self,
+        key: RegisterKey,
+        after_ms: int,
+        to_ms: int,
+        events: Sequence[LedgerEvent],
+        kind: BookedKind = "ledger",
+    ) -> list[int]:
         """See the port."""
-        return self._registry.replace_events(key, after_ms, to_ms, events)
+        return self._registry.replace_events(key, after_ms, to_ms, events, kind)
 
     def events(self, key: RegisterKey, after_ms: int, to_ms: int) -> list[LedgerEvent]:
         """See the port."""

@@ -47,8 +47,10 @@ EVENT_COUNTERS = (
     "decode_change",
     "overbooked",
     "undecided",
+    "register_power_mismatch",
+    "step_mismatch",
 )
-"""Kinds of ledger events that quality_1d counts per device and day."""
+"""Codes of what the books find that quality_1d counts per device and day."""
 
 _DEVICE = ("company", "site", "gateway", "device")
 _METER = ("company", "site", "meter", "role")

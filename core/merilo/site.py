@@ -157,8 +157,11 @@ class MeterVersion:
         return self.valid_from_ms <= at_ms and (self.valid_to_ms is None or at_ms < self.valid_to_ms)
 
 
+BookedKind = Literal["ledger", "check"]
+"""Kinds of events that the books alone write, and take back when late readings change them."""
 EventKind = Literal[
     "ledger",
+    "check",
     "device",
     "gateway",
     "configuration",
@@ -169,7 +172,7 @@ EventKind = Literal[
     "maintenance",
     "outage",
 ]
-"""Closed: boards and queries select by it."""
+"""Closed: boards and queries select by it. ledger is what a walk met, check a warning about a whole day."""
 
 
 class Place(NamedTuple):

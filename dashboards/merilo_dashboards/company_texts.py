@@ -208,6 +208,7 @@ ROLES: Final = {
 
 KINDS: Final = {
     "ledger": Text("register", "брояч"),
+    "check": Text("daily check", "дневна проверка"),
     "device": Text("device", "устройство"),
     "gateway": Text("gateway", "шлюз"),
     "configuration": Text("configuration", "настройка"),

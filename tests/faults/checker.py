@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -16,6 +17,7 @@ from merilo.frame import Frame
 from merilo.ids import DeviceKey, RegisterKey
 from merilo.instants import QUARTER_MS
 from merilo.reading import Reading
+from merilo.site import BookedKind
 from merilo_adapters.clock import Clock
 from merilo_adapters.company_stores import CompanyStores
 from merilo_adapters.registry import Registry
@@ -34,6 +36,7 @@ FAR_MS = 4_102_444_800_000
 BOOKED = ("register_15m", "energy_15m", "energy_1h", "energy_1d", "energy_1mo", "quality_1d", "events")
 DELIVERY = frozenset({"received", "late", "duplicate", "rejected", "conflicts", "conflict"})
 """Counters of deliveries depend on how often a reading came; they are no figures of energy."""
+KINDS = get_args(BookedKind)
 DIFFERENCES_MAX = 12
 
 
@@ -138,7 +141,7 @@ def from_scratch(plant: Plant, folder: Path, live: Store, until_ms: int) -> Scra
         "DELETE FROM work_checkpoints",
         "DELETE FROM work_touched",
         "DELETE FROM work_book_rows",
-        "DELETE FROM events WHERE kind = 'ledger'",
+        "DELETE FROM events WHERE kind IN ('ledger', 'check')",
     ):
         target.execute(statement)
     target.commit()
@@ -174,7 +177,7 @@ def compare_rows(live: Store, scratch: SqliteStore, verdict: Verdict) -> None:
             for s in scratch.read(COMPANY, name, {"company": COMPANY}, 0, FAR_MS)
         }
         if name == "events":
-            mine, other = _ledger_only(mine), _ledger_only(other)
+            mine, other = _booked_only(mine), _booked_only(other)
         _limited((f"{name} {tags}: series only in one of both" for tags in mine.keys() ^ other.keys()), verdict.wrong)
         for tags in mine.keys() & other.keys():
             verdict.rows += len(mine[tags])
@@ -184,8 +187,8 @@ def compare_rows(live: Store, scratch: SqliteStore, verdict: Verdict) -> None:
 Rows = dict[int, dict[str, float | str]]
 
 
-def _ledger_only(found: dict[tuple[str, ...], Rows]) -> dict[tuple[str, ...], Rows]:
-    return {tags: rows for tags, rows in found.items() if tags[2] == "ledger"}
+def _booked_only(found: dict[tuple[str, ...], Rows]) -> dict[tuple[str, ...], Rows]:
+    return {tags: rows for tags, rows in found.items() if tags[2] in KINDS}
 
 
 def _row_differences(name: str, tags: tuple[str, ...], mine: Rows, other: Rows) -> Iterable[str]:
@@ -206,7 +209,7 @@ def compare_events(plant_registry: Registry, live: Store, scratch: Registry, ver
     def ledger(registry: Registry) -> dict[RegisterKey, list[tuple[int, object]]]:
         found: dict[RegisterKey, list[tuple[int, object]]] = {}
         for key in Bookkeeping(registry.work()).heads(COMPANY, SITE):
-            found[key] = list(registry.ledger_events(key, -1, FAR_MS))
+            found[key] = [one for kind in KINDS for one in registry.ledger_events(key, -1, FAR_MS, kind)]
         return found
 
     mine, other = ledger(plant_registry), ledger(scratch)
@@ -218,7 +221,7 @@ def compare_events(plant_registry: Registry, live: Store, scratch: Registry, ver
     mirrored = {
         int(row["number"])
         for series in live.read(COMPANY, "events", {"company": COMPANY}, 0, FAR_MS)
-        if series.tags["kind"] == "ledger"
+        if series.tags["kind"] in KINDS
         for row in rows_of(series.frame).values()
     }
     numbers = {number for found in mine.values() for number, _ in found}

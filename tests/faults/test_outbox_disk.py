@@ -180,7 +180,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
     try:
         yield place
     finally:
-        subprocess.run(["umount", str(place)], check=False)
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def test_a_full_disk_gives_up_the_reserve_and_goes_on(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from merilo.errors import RegistryError
 from merilo.ids import DeviceKey, GatewayKey, MeterKey, RegisterKey
 from merilo.instants import QUARTER_MS, floor_ms
 from merilo.site import (
+    BookedKind,
     Company,
     Device,
     Event,
@@ -427,15 +428,24 @@ class Registry:
 
     # Events -----------------------------------------------------------------------------------------------------------
 
-    def replace_events(self, key: RegisterKey, after_ms: int, to_ms: int, found: Sequence[LedgerEvent]) -> list[int]:
-        """Afterwards a register's ledger events in (after_ms, to_ms] are exactly these; gives their numbers."""
+    def replace_events(
+        self,
+        key: RegisterKey,
+        after_ms: int,
+        to_ms: int,
+        found: Sequence[LedgerEvent],
+        kind: BookedKind = "ledger",
+    ) -> list[int]:
+        """Afterwards a register's events of this kind in (after_ms, to_ms] are exactly these; gives their numbers."""
         with self._database.write() as connection:
-            return events.replace(connection, key, after_ms, to_ms, found)
+            return events.replace(connection, key, after_ms, to_ms, found, kind)
 
-    def ledger_events(self, key: RegisterKey, after_ms: int, to_ms: int) -> list[tuple[int, LedgerEvent]]:
-        """A register's ledger events in (after_ms, to_ms] with their numbers."""
+    def ledger_events(
+        self, key: RegisterKey, after_ms: int, to_ms: int, kind: BookedKind = "ledger"
+    ) -> list[tuple[int, LedgerEvent]]:
+        """A register's events of this kind in (after_ms, to_ms] with their numbers."""
         with self._database.read() as connection:
-            return events.ledger_events(connection, key, after_ms, to_ms)
+            return events.ledger_events(connection, key, after_ms, to_ms, kind)
 
     def events(
         self,

@@ -13,7 +13,7 @@ from merilo import wire
 from merilo.errors import NotFoundError, RegistryError
 from merilo.ids import GatewayKey, RegisterKey, is_id
 from merilo.instants import DAY_MS, floor_ms, to_ms
-from merilo.site import Event, EventKind, Place
+from merilo.site import BookedKind, Event, EventKind, Place
 from merilo_adapters.registry import tables
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ CODE_MAX = 64
 REPORTS_PER_DAY_MAX = 2_000
 """Reports of one gateway and UTC day: a device may come and go every minute, but a flood may not fill the disk."""
 
+_BOOKED = get_args(BookedKind)
+_REPORTED = tuple(kind for kind in get_args(EventKind) if kind not in _BOOKED)
 _PLAIN = ("number", "kind", "code", "at_ms", "end_ms")
 
 
@@ -40,16 +42,21 @@ def _at(place: Sequence[str], names: Sequence[str]) -> sa.ColumnElement[bool]:
     return sa.and_(*(tables.events.c[name] == value for name, value in zip(names, place, strict=True)))
 
 
-def _ledger(key: RegisterKey, after_ms: int, to_ms: int) -> sa.ColumnElement[bool]:
+def _booked(key: RegisterKey, kind: BookedKind, after_ms: int, to_ms: int) -> sa.ColumnElement[bool]:
     columns = tables.events.c
     mine = _at(key, RegisterKey._fields)
-    return sa.and_(mine, columns.kind == "ledger", columns.at_ms > after_ms, columns.at_ms <= to_ms)
+    return sa.and_(mine, columns.kind == kind, columns.at_ms > after_ms, columns.at_ms <= to_ms)
 
 
 def replace(
-    connection: sa.Connection, key: RegisterKey, after_ms: int, to_ms: int, found: Sequence[LedgerEvent]
+    connection: sa.Connection,
+    key: RegisterKey,
+    after_ms: int,
+    to_ms: int,
+    found: Sequence[LedgerEvent],
+    kind: BookedKind = "ledger",
 ) -> list[int]:
-    """Afterwards a register's ledger events in (after_ms, to_ms] are exactly these; gives their numbers.
+    """Afterwards a register's events of this kind in (after_ms, to_ms] are exactly these; gives their numbers.
 
     An event keeps its number when its type is revised, and when it goes and comes again.
 
@@ -57,7 +64,9 @@ def replace(
         RegistryError: An event outside the stretch.
     """
     table = tables.events
-    rows = connection.execute(sa.select(table).where(_ledger(key, after_ms, to_ms)).order_by(table.c.number)).all()
+    rows = connection.execute(
+        sa.select(table).where(_booked(key, kind, after_ms, to_ms)).order_by(table.c.number)
+    ).all()
     free: dict[int, list[Any]] = {}
     for row in rows:
         free.setdefault(row.at_ms, []).append(row)
@@ -68,7 +77,7 @@ def replace(
         here = free.get(event.at_ms, [])
         text = msgspec.json.encode(event).decode()
         if not here:
-            values = {**key._asdict(), "kind": "ledger", "code": event.kind, "at_ms": event.at_ms, "gone": False}
+            values = {**key._asdict(), "kind": kind, "code": event.kind, "at_ms": event.at_ms, "gone": False}
             new = sa.insert(table).values(**values, parameters=text).returning(table.c.number)
             numbers.append(connection.execute(new).scalar_one())
             continue
@@ -85,13 +94,13 @@ def replace(
 
 
 def ledger_events(
-    connection: sa.Connection, key: RegisterKey, after_ms: int, to_ms: int
+    connection: sa.Connection, key: RegisterKey, after_ms: int, to_ms: int, kind: BookedKind = "ledger"
 ) -> list[tuple[int, LedgerEvent]]:
-    """A register's ledger events in (after_ms, to_ms] with their numbers, oldest first."""
+    """A register's events of this kind in (after_ms, to_ms] with their numbers, oldest first."""
     from merilo.ledger import LedgerEvent
 
     table = tables.events
-    query = sa.select(table.c.number, table.c.parameters).where(_ledger(key, after_ms, to_ms), ~table.c.gone)
+    query = sa.select(table.c.number, table.c.parameters).where(_booked(key, kind, after_ms, to_ms), ~table.c.gone)
     rows = connection.execute(query.order_by(table.c.at_ms, table.c.number))
     return [(row.number, msgspec.json.decode(row.parameters, type=LedgerEvent)) for row in rows]
 
@@ -119,10 +128,10 @@ def events(
 
 
 def after(connection: sa.Connection, company: str, number: int, limit: int) -> list[Event]:
-    """Events of other kinds than ledger with a higher number, in the order they were entered."""
+    """Events that the books have not made, with a higher number, in the order they were entered."""
     columns = tables.events.c
     query = sa.select(tables.events).where(columns.company == company, columns.number > number, ~columns.gone)
-    query = query.where(columns.kind != "ledger").order_by(columns.number).limit(min(limit, ROWS_MAX))
+    query = query.where(columns.kind.not_in(_BOOKED)).order_by(columns.number).limit(min(limit, ROWS_MAX))
     return [_event(row) for row in connection.execute(query)]
 
 
@@ -139,10 +148,10 @@ def add(
     """Enters an event and gives its number; the same one again changes nothing and gives the same number.
 
     Raises:
-        RegistryError: An unknown kind, a ledger event, or parameters that are too long.
+        RegistryError: An unknown kind, one of the books' own, or parameters that are too long.
     """
-    if kind not in get_args(EventKind) or kind == "ledger":
-        raise RegistryError(f"event kind {kind!r}: expected one of {', '.join(get_args(EventKind)[1:])}")
+    if kind not in _REPORTED:
+        raise RegistryError(f"event kind {kind!r}: expected one of {', '.join(_REPORTED)}")
     text = msgspec.json.encode(dict(parameters)).decode()
     if len(text) > PARAMETERS_MAX:
         raise RegistryError(f"event {kind}: expected at most {PARAMETERS_MAX} characters, found {len(text)}")
@@ -177,7 +186,7 @@ def report(connection: sa.Connection, gateway: GatewayKey, event: wire.GatewayEv
     columns = tables.events.c
     day_ms = floor_ms(at_ms, DAY_MS)
     mine = sa.and_(_at(gateway, GatewayKey._fields), columns.at_ms >= day_ms, columns.at_ms < day_ms + DAY_MS)
-    query = sa.select(sa.func.count()).select_from(tables.events).where(mine, columns.kind != "ledger")
+    query = sa.select(sa.func.count()).select_from(tables.events).where(mine, columns.kind.not_in(_BOOKED))
     if connection.execute(query).scalar_one() >= REPORTS_PER_DAY_MAX:
         return None
     place = Place(*gateway, device)

@@ -16,7 +16,7 @@ from merilo.ids import DeviceKey, RegisterKey
 from merilo.ledger import Anchor, LedgerEvent, RegisterFacts
 from merilo.meters import Scheme
 from merilo.schema import MEASUREMENTS
-from merilo.site import Event, EventKind, MeterVersion, Site, place_of
+from merilo.site import BookedKind, Event, EventKind, MeterVersion, Site, place_of
 from merilo_collector.recompute import Head
 
 Tags = tuple[str, ...]
@@ -266,7 +266,8 @@ class MemoryFacts:
         self.identities: dict[DeviceKey, tuple[int, ...]] = {}
         self.decided: list[Decision] = []
         self.noted: dict[RegisterKey, dict[int, LedgerEvent]] = {}
-        self._numbers: dict[tuple[RegisterKey, int], int] = {}
+        self.warned: dict[RegisterKey, dict[int, LedgerEvent]] = {}
+        self._numbers: dict[tuple[RegisterKey, str, int], int] = {}
 
     def define(self, versions: Iterable[MeterVersion]) -> None:
         """Says what the meters of the site are."""
@@ -285,16 +286,24 @@ class MemoryFacts:
         """See the port."""
         return tuple(self.decided)
 
-    def replace_events(self, key: RegisterKey, after_ms: int, to_ms: int, events: Sequence[LedgerEvent]) -> list[int]:
+    def replace_events(
+        self,
+        key: RegisterKey,
+        after_ms: int,
+        to_ms: int,
+        events: Sequence[LedgerEvent],
+        kind: BookedKind = "ledger",
+    ) -> list[int]:
         """See the port."""
         self._fuse.burn()
-        mine = self.noted.setdefault(key, {})
+        mine = (self.noted if kind == "ledger" else self.warned).setdefault(key, {})
         for at in [at for at in mine if after_ms < at <= to_ms]:
             del mine[at]
         for event in events:
             assert after_ms < event.at_ms <= to_ms, "an event outside of its stretch"
+            assert event.at_ms not in mine, "two events of one instant"
             mine[event.at_ms] = event
-        return [self._numbers.setdefault((key, e.at_ms), len(self._numbers) + 1) for e in events]
+        return [self._numbers.setdefault((key, kind, e.at_ms), len(self._numbers) + 1) for e in events]
 
     def events(self, key: RegisterKey, after_ms: int, to_ms: int) -> list[LedgerEvent]:
         """See the port."""
@@ -320,7 +329,8 @@ class MemoryHappened:
         """See the port."""
         return [
             Event(number=1, place=place_of(key), kind="ledger", code=event.kind, at_ms=event.at_ms)
-            for key, noted in self._facts.noted.items()
+            for booked in (self._facts.noted, self._facts.warned)
+            for key, noted in booked.items()
             if all(getattr(key, name) == value for name, value in place.items())
             for event in noted.values()
             if from_ms <= event.at_ms < to_ms

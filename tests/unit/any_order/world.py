@@ -57,6 +57,7 @@ class Outcome:
 
     stored: Stored
     events: dict[RegisterKey, dict[int, LedgerEvent]]
+    warnings: dict[RegisterKey, dict[int, LedgerEvent]]
     days: dict[RegisterKey, dict[int, Anchor]]
     heads: dict[RegisterKey, Head]
 
@@ -357,11 +358,13 @@ class World:
             first_ms = min([oldest_ms, *work])
             keys = [key for key in self.histories if key.device_key == device]
             heads = [points.heads[key] for key in keys if key in points.heads]
+            # A day that is not over is looked through as a whole when it is, and a late reading has its day looked at.
+            whole_ms = min(floor_ms(at, DAY_MS) - DAY_MS for at in (first_ms, *(head.until_ms for head in heads)))
             behind_ms = min([first_ms, *(head.until_ms + QUARTER_MS for head in heads)])
             starts = [points.newest_before(key, first_ms, behind_ms) for key in keys]
             known = [one.t_ms for one in starts if one is not None]
             if len(known) == len(keys):
-                self.ports.raw.expire(device, min(known))
+                self.ports.raw.expire(device, min([whole_ms, *known]))
                 self.expired += 1
 
     # Decisions
@@ -452,8 +455,9 @@ def outcome(ports: Ports) -> Outcome:
         if rows and measurement in COMPARED:
             stored[measurement, tags] = rows
     events = {key: dict(noted) for key, noted in ports.facts.noted.items() if noted}
+    warnings = {key: dict(noted) for key, noted in ports.facts.warned.items() if noted}
     days = {key: dict(found) for key, found in ports.checkpoints.by_day.items() if found}
-    return Outcome(stored, events, days, dict(ports.checkpoints.heads))
+    return Outcome(stored, events, warnings, days, dict(ports.checkpoints.heads))
 
 
 def difference(found: Outcome, expected: Outcome) -> str:
@@ -465,7 +469,7 @@ def difference(found: Outcome, expected: Outcome) -> str:
                 row, right = rows.get(at, {}), wanted.get(at, {})
                 names = sorted(name for name in row.keys() | right.keys() if row.get(name) != right.get(name))
                 return f"{series} at {at}: {names} found {row} expected {right}"
-    for name in ("events", "days"):
+    for name in ("events", "warnings", "days"):
         mine, other = getattr(found, name), getattr(expected, name)
         for key in sorted(mine.keys() | other.keys()):
             here, there = mine.get(key, {}), other.get(key, {})

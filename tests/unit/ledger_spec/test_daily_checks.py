@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from merilo.ledger import RegisterFacts, Trace, daily_checks
 
@@ -42,3 +44,24 @@ def test_a_register_that_never_moved_tells_nothing_of_its_step() -> None:
     polls: list[Poll] = [(T0 + i * MINUTE, 5_000 * WH, None) for i in range(1_441)]
 
     assert "step_mismatch" not in warnings(polls, facts())
+
+
+def polled(power_w: st.SearchStrategy[int | None]) -> st.SearchStrategy[list[tuple[int, int, int | None, bool]]]:
+    """Milliseconds since the poll before, rise in tens of watt-hours (also a fall or a jump), power, register read."""
+    one = st.tuples(st.integers(1, 20 * MINUTE), st.integers(-50, 400), power_w, st.booleans())
+    return st.lists(one, min_size=1, max_size=60)
+
+
+@given(st.one_of(polled(st.integers(0, 12_000)), polled(st.one_of(st.none(), st.integers(0, 12_000)))))
+def test_comparing_at_once_finds_what_comparing_poll_by_poll_finds(
+    rises: list[tuple[int, int, int | None, bool]],
+) -> None:
+    at, shown, polls = T0, 0, []
+    for later, rise, power_w, read in rises:
+        at, shown = at + later, shown + rise * 10 * WH
+        polls.append((at, shown if read else None, None if power_w is None else power_w * 1_000))
+    trace = Trace.of(polls)
+
+    for register in (facts(), facts(step_mwh=WH)):
+        quick = daily_checks(trace, [register], T0, T0 + DAY)
+        assert quick == daily_checks(trace, [register], T0, T0 + DAY, vectorised=False)
