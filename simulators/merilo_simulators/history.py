@@ -13,6 +13,9 @@ from merilo_simulators.site import Site, channel_id, example_site
 _BLOCK = 2048
 """Instants decoded at once: some megabytes, however long the history is."""
 
+UNREAD = ("_t1_", "_t2_")
+"""Parts of names of what devices have and a gateway does not ask for: counters of tariffs."""
+
 Said = tuple[str, int, dict[str, float]]
 """Device id, instant [UTC ms] and values in canonical units."""
 
@@ -47,7 +50,9 @@ def _block(site: Site, at_ms: np.ndarray) -> Iterator[Said]:
     for device_id, meter in site.meters.items():
         silent = {at for at in instants if meter.faults.counters and meter.is_silent(at)}
         for channel, names, columns in meter.readings(at_ms):
-            devices.append((channel_id(device_id, channel), silent, names, zip(*columns, strict=True)))
+            read = [i for i, name in enumerate(names) if not any(part in name for part in UNREAD)]
+            rows = zip(*(columns[i] for i in read), strict=True)
+            devices.append((channel_id(device_id, channel), silent, tuple(names[i] for i in read), rows))
     for at in instants:
         for device_id, silent, names, rows in devices:
             row = next(rows)

@@ -38,7 +38,8 @@ def daily_checks(
 ) -> tuple[LedgerEvent, ...]:
     """Warnings about the register's readings in [start, end].
 
-    `register_power_mismatch` lies at the first poll of the day, `step_mismatch` at the last.
+    `register_power_mismatch` lies at the start of the day, `step_mismatch` at its end: a warning keeps its instant, and
+    so its number, while late readings arrive, and no two warnings share one.
 
     Args:
         vectorised: False compares poll by poll; the result is the same.
@@ -59,9 +60,9 @@ def daily_checks(
     measured = share(1, found.own, CURVE_PER_MWH)
     apart = abs(measured - found.metered)
     if found.compared and apart > 2 * one.step_mwh and apart * _MISMATCH_PARTS > found.metered:
-        warnings.append(_warning("register_power_mismatch", first, last, first[0], measured))
+        warnings.append(_warning("register_power_mismatch", first, last, day_start_ms, measured))
     if found.rises >= CONFIRM_N and found.step >= STEP_FACTOR * one.step_mwh:
-        warnings.append(_warning("step_mismatch", first, last, last[0], found.step))
+        warnings.append(_warning("step_mismatch", first, last, day_end_ms, found.step))
     return tuple(warnings)
 
 

@@ -42,7 +42,7 @@ def test_a_local_day_is_looked_through_once_it_is_over() -> None:
     assert found is not None
     assert (found.begin_ms, found.end_ms) == (MIDNIGHT - DAY_MS, MIDNIGHT)
     said = [(event.kind, event.at_ms) for event in found.events]
-    assert said == [("register_power_mismatch", MIDNIGHT - DAY_MS), ("step_mismatch", MIDNIGHT - MINUTE_MS)]
+    assert said == [("register_power_mismatch", MIDNIGHT - DAY_MS), ("step_mismatch", MIDNIGHT - 1)]
     # 23 h 59 min of 5 kW; the divisor of rises of 100 Wh
     assert [event.estimated_mwh for event in found.events] == [119_916_667, 100_000]
 
