@@ -34,7 +34,8 @@ from merilo.site import MeterVersion
 from merilo_adapters.influx_lines import batches, frame_lines
 from merilo_adapters.influx_store import InfluxStore
 from merilo_adapters.sqlite_store import SqliteStore
-from merilo_collector.recompute import Head, Run, recompute, trace_of
+from merilo_collector.day_checks import checked
+from merilo_collector.recompute import FOREVER_MS, Head, Run, recompute, trace_of
 
 COMPANY, SITE, ZONE = "acme", "hq", "Europe/Sofia"
 METERS = 20
@@ -129,7 +130,8 @@ def compute(raw: Raw, step_ms: int, memory: Memory) -> Year:
     found, effective, versions = Year(), {}, []
     for device in raw.frames:
         mine = RegisterKey(*device, REGISTER)
-        run: Run = recompute(mine, 0, None, until_ms, facts(step_ms), raw, memory)
+        run: Run = recompute(mine, 0, None, until_ms, FOREVER_MS, facts(step_ms), raw, memory)
+        checked(mine, START_MS, until_ms, until_ms, ZONE, facts(step_ms), raw)
         memory.put(mine, run.events_after_ms, run.events_to_ms, run.days, run.head)
         found.base[mine] = to_frame(run.rows)
         effective[mine] = decide(run.rows, run.events, [], facts(step_ms))
@@ -209,7 +211,8 @@ def _computed(quick: bool, say: Callable[[str], None]) -> tuple[list[Row], Year]
     one, before = key(0), raw.asked
     at_ms = START_MS + 200 * DAY_MS + 9 * HOUR_MS
     cpu = time.process_time()
-    run = recompute(one, at_ms, at_ms, START_MS + YEAR_MS - QUARTER_MS, facts(MINUTE_MS), raw, memory)
+    until_ms = START_MS + YEAR_MS - QUARTER_MS
+    run = recompute(one, at_ms, at_ms, until_ms, FOREVER_MS, facts(MINUTE_MS), raw, memory)
     cpu, walked = time.process_time() - cpu, (raw.asked - before) / 1440
     days = (run.to_ms - run.from_ms) / DAY_MS
     beside = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from merilo.calendar import boundaries, day_start_ms, local_date, zone_of
 from merilo.ids import RegisterKey
@@ -49,11 +48,8 @@ def checked(
     low_ms = max(begin_ms, int(frame.at_ms[0])) if len(frame) else end_ms
     if low_ms >= end_ms:
         return None
-    found: list[LedgerEvent] = []
-    over_ms = begin_ms
-    for start_ms, stop_ms in pairwise(boundaries("day", zone, low_ms, end_ms).edges_ms.tolist()):
-        if stop_ms <= until_ms:
-            trace = trace_of(frame.between(start_ms, stop_ms), key.register)
-            found.extend(daily_checks(trace, facts, start_ms, stop_ms - 1))
-            over_ms = stop_ms
-    return Checked(key, begin_ms, over_ms, tuple(found)) if over_ms > begin_ms else None
+    edges = boundaries("day", zone, low_ms, end_ms).edges_ms
+    over = edges[edges <= until_ms].tolist()
+    if len(over) < 2:
+        return None
+    return Checked(key, begin_ms, over[-1], daily_checks(trace_of(frame, key.register), facts, over))

@@ -285,8 +285,8 @@ def test_daily_checks_warn_of_power_and_step_that_do_not_fit() -> None:
     fits = steady(START, 1440, 0, 10_000, 600_000)
     half = steady(START, 1440, 0, 50_000, 1_500_000)
 
-    good = daily_checks(Trace.of(fits), [FINE], START, START + DAY)
-    bad = daily_checks(Trace.of(half), [FINE], START, START + DAY)
+    good = daily_checks(Trace.of(fits), [FINE], (START, START + DAY + 1))
+    bad = daily_checks(Trace.of(half), [FINE], (START, START + DAY + 1))
 
     assert good == ()
     assert [event.kind for event in bad] == ["register_power_mismatch", "step_mismatch"]

@@ -16,7 +16,7 @@ from .truth import Poll
 
 def warnings(polls: Sequence[Poll], register: RegisterFacts) -> set[str]:
     """Names of the warnings of the first day."""
-    found = daily_checks(Trace.of(polls), [register], T0, T0 + DAY)
+    found = daily_checks(Trace.of(polls), [register], (T0, T0 + DAY + 1))
     return {item if isinstance(item, str) else item.kind for item in found}
 
 
@@ -62,6 +62,7 @@ def test_comparing_at_once_finds_what_comparing_poll_by_poll_finds(
         polls.append((at, shown if read else None, None if power_w is None else power_w * 1_000))
     trace = Trace.of(polls)
 
+    edges = (T0, T0 + 40 * MINUTE, T0 + 2 * 60 * MINUTE, T0 + DAY)
     for register in (facts(), facts(step_mwh=WH)):
-        quick = daily_checks(trace, [register], T0, T0 + DAY)
-        assert quick == daily_checks(trace, [register], T0, T0 + DAY, vectorised=False)
+        quick = daily_checks(trace, [register], edges)
+        assert quick == daily_checks(trace, [register], edges, vectorised=False)
