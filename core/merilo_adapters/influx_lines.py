@@ -8,9 +8,9 @@ protocol but for the punctuation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import compress
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -85,13 +85,22 @@ def frame_lines(measurement: Measurement, tags: Sequence[str], frame: Frame) -> 
     whole = b"%b %b %%b" % (key, ",".join(names).encode())
     if bool(present.all()):
         return [whole % row for row in zip(*columns, instants, strict=True)]
-    lines, templates = [], {(True,) * len(names): whole}
-    for at, has, row in zip(instants, map(tuple, present.tolist()), zip(*columns, strict=True), strict=True):
-        template = templates.get(has)
-        if template is None:
-            template = templates[has] = b"%b %b %%b" % (key, ",".join(compress(names, has)).encode())
-        lines.append(template % (*compress(row, has), at))
+    # Few sets of fields occur: each has a template, and a way to pick its columns from a row.
+    packed = np.packbits(present, axis=1)
+    codes: list[bytes] = packed.view(f"V{packed.shape[1]}").ravel().tolist()
+    forms = {code: _form(key, names, present[at]) for code, at in {code: at for at, code in enumerate(codes)}.items()}
+    lines = []
+    for code, row in zip(codes, zip(*columns, instants, strict=True), strict=True):
+        template, chosen = forms[code]
+        lines.append(template % chosen(row))
     return lines
+
+
+def _form(key: bytes, names: Sequence[str], present: NDArray[np.bool_]) -> tuple[bytes, Callable[[Any], Any]]:
+    """How a row with these fields is written, and how they and the instant behind them are taken from it."""
+    positions = [i for i, has in enumerate(present.tolist()) if has]
+    template = b"%b %b %%b" % (key, ",".join(names[i] for i in positions).encode())
+    return template, itemgetter(*positions, len(names))
 
 
 def _numbers(column: NDArray[Any]) -> list[bytes]:
