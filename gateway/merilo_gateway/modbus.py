@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,10 +19,12 @@ from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
+from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
 
 from merilo.bustime import Format, SerialLine
 from merilo.errors import AnswerError, ExceptionAnswerError, SilentDeviceError
 from merilo.readplan import Block
+from merilo_gateway.modbus_tcp import TcpConnection
 
 log = logging.getLogger(__name__)
 # The library writes one line for every silent device and poll; what matters is said once, by the bus.
@@ -39,6 +41,8 @@ LATE_MIN_S = 1.0
 """Silence after a timeout, at least: the slowest answer that a device is thought capable of."""
 LATE_MAX_S = 5.0
 """Silence that late answers can teach at most."""
+SILENT_MAX = 3
+"""Numbered requests in a row without an answer before the connection is made anew: its other end may be long gone."""
 LISTEN_MAX_S = 15.0
 """A line that never falls silent is closed all the same."""
 
@@ -90,6 +94,9 @@ class Endpoint:
         return SerialLine(baud=self.baud, format=self.format).silence_ms / 1000
 
 
+Client = AsyncModbusSerialClient | AsyncModbusTcpClient | TcpConnection
+
+
 class ForbiddenFunctionError(Exception):
     """A request that is not a read was about to leave: a programming error, never a device's."""
 
@@ -117,9 +124,10 @@ class ModbusLine:
         self.endpoint = endpoint
         self.counters = LineCounters()
         self._trace = trace
-        self._client: AsyncModbusSerialClient | AsyncModbusTcpClient | None = None
+        self._client: Client | None = None
         self._asking = False
         self._suspect = False
+        self._silent = 0
         self._heard = 0.0
         self._late_s = LATE_MIN_S
         self._asked = 0.0
@@ -149,7 +157,8 @@ class ModbusLine:
         self._asked = time.monotonic()
         self.counters.requests += 1
         try:
-            answer = await asyncio.wait_for(self._ask(client, unit, block), timeout_s)
+            async with asyncio.timeout(timeout_s):  # without a task of its own, as wait_for would make one
+                answer = await self._ask(client, unit, block)
         except TimeoutError:
             self.counters.timeouts += 1
             self._asking = False
@@ -173,15 +182,19 @@ class ModbusLine:
             self._client = None
             await asyncio.sleep(0)  # the transport closes its socket in the next turn
 
-    async def _ask(self, client: AsyncModbusSerialClient | AsyncModbusTcpClient, unit: int, block: Block) -> ModbusPDU:
-        if block.function == 3:
-            return await client.read_holding_registers(block.start, count=block.count, device_id=unit)
-        if block.function == 4:
-            return await client.read_input_registers(block.start, count=block.count, device_id=unit)
-        raise ForbiddenFunctionError(f"function code {block.function}: expected 3 or 4")
+    async def _ask(self, client: Client, unit: int, block: Block) -> ModbusPDU:
+        request_of = _REQUESTS.get(block.function)
+        if request_of is None:
+            raise ForbiddenFunctionError(f"function code {block.function}: expected 3 or 4")
+        request = request_of(address=block.start, count=block.count, dev_id=unit)
+        if isinstance(client, TcpConnection):
+            return await client.ask(request)
+        answer: ModbusPDU = await client.execute(False, request)
+        return answer
 
     async def _checked(self, answer: ModbusPDU, unit: int, block: Block, worst_s: float) -> tuple[int, ...]:
         where = self._place(unit, block)
+        self._silent = 0
         if isinstance(answer, ExceptionResponse):
             code = answer.exception_code
             raise ExceptionAnswerError(f"{where}: exception {code} ({EXCEPTIONS.get(code, 'unknown')})", code)
@@ -199,7 +212,7 @@ class ModbusLine:
 
     # The connection
 
-    async def _opened(self) -> AsyncModbusSerialClient | AsyncModbusTcpClient:
+    async def _opened(self) -> Client:
         if self._suspect and self._client is not None:
             await self._resynchronise(0.0)
         if self._client is not None and self._client.connected:
@@ -219,14 +232,18 @@ class ModbusLine:
         self._suspect = False
         return client
 
-    async def _connected(self, client: AsyncModbusSerialClient | AsyncModbusTcpClient) -> bool:
+    async def _connected(self, client: Client) -> bool:
         try:
+            if isinstance(client, TcpConnection):
+                return await client.connect(self.endpoint.host, self.endpoint.port, CONNECT_MAX_S)
             return bool(await client.connect())
         except (OSError, ModbusException, ValueError) as error:
             log.debug("bus not opened bus=%s reason=%s", self.endpoint.text, error)
             return False
 
-    def _made(self) -> AsyncModbusSerialClient | AsyncModbusTcpClient:
+    def _made(self) -> Client:
+        if self.endpoint.kind == "tcp":
+            return TcpConnection(self._packet, _only_reads)
         if self.endpoint.kind == "serial":
             return AsyncModbusSerialClient(
                 self.endpoint.device,
@@ -244,7 +261,7 @@ class ModbusLine:
         return AsyncModbusTcpClient(
             self.endpoint.host,
             port=self.endpoint.port,
-            framer=FramerType.SOCKET if self.endpoint.kind == "tcp" else FramerType.RTU,
+            framer=FramerType.RTU,
             reconnect_delay=0,
             timeout=CONNECT_MAX_S,
             retries=0,
@@ -268,8 +285,15 @@ class ModbusLine:
             await asyncio.sleep(wait)
 
     async def _resynchronise(self, worst_s: float) -> None:
-        """Waits until nothing can arrive any more, then closes: the next read opens an empty line."""
+        """Waits until nothing can arrive any more, then closes: the next read opens an empty line.
+
+        A numbered connection is closed only after several silent requests.
+        """
         if self.endpoint.is_numbered:
+            self._silent += 1
+            if self._silent >= SILENT_MAX:
+                self._silent = 0
+                await self.close()
             return
         self.counters.resyncs += 1
         began = time.monotonic()
@@ -281,6 +305,12 @@ class ModbusLine:
             self._late_s = min(max(self._late_s, 1.5 * late), LATE_MAX_S)
         self._suspect = False
         await self.close()
+
+
+_REQUESTS: Mapping[int, type[ReadHoldingRegistersRequest] | type[ReadInputRegistersRequest]] = {
+    3: ReadHoldingRegistersRequest,
+    4: ReadInputRegistersRequest,
+}
 
 
 def _only_reads(sending: bool, pdu: ModbusPDU) -> ModbusPDU:

@@ -16,10 +16,12 @@ import pytest
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerType
+from pymodbus.pdu.register_message import WriteSingleRegisterRequest
 
 from merilo.errors import AnswerError, DeviceError, ExceptionAnswerError, SilentDeviceError
 from merilo.readplan import Block
 from merilo_gateway.modbus import Endpoint, ForbiddenFunctionError, ModbusLine
+from merilo_gateway.modbus_tcp import TcpConnection
 from unit.gateway.fakes import Image, Request, Server, crc16
 
 TIMEOUT_S = 0.12
@@ -203,13 +205,31 @@ def test_a_bus_that_cannot_be_opened_is_not_tried_again_at_once() -> None:
     assert "next try in" in second
 
 
+@pytest.mark.parametrize(("silent", "connections"), [(2, 1), (3, 2)])
+def test_a_connection_that_has_fallen_silent_is_made_anew(silent: int, connections: int) -> None:
+    async def ask(line: ModbusLine) -> tuple[int, ...]:
+        await line.read(1, Block(4, 0, 2), timeout_s=2.0)
+        for _ in range(silent):
+            with pytest.raises(SilentDeviceError):
+                await line.read(9, Block(4, 0, 2), timeout_s=0.05)
+        found = await line.read(1, Block(4, 0, 2), timeout_s=2.0)
+        await line.close()
+        return found
+
+    with Server({1: counted_image()}) as server:
+        found = asyncio.run(ask(ModbusLine(Endpoint(kind="tcp", host="127.0.0.1", port=server.port))))
+
+    assert len(found) == 2
+    assert server.connections == connections
+
+
 def test_nothing_but_reads_leaves() -> None:
     async def ask(line: ModbusLine) -> None:
         await line.read(1, Block(4, 0, 2), timeout_s=2.0)
         client = line._client
-        assert client is not None
+        assert isinstance(client, TcpConnection)
         with pytest.raises(ForbiddenFunctionError, match="function code 6"):
-            await client.write_register(1, 1, device_id=1)
+            await client.ask(WriteSingleRegisterRequest(address=1, registers=[1], dev_id=1))
         await line.close()
 
     with Server({1: counted_image()}) as server:
@@ -217,3 +237,19 @@ def test_nothing_but_reads_leaves() -> None:
 
     assert {r.function for r in server.requests} == {4}
     assert len(server.received) == 12
+
+
+def test_nothing_but_reads_leaves_for_a_serial_line_either() -> None:
+    async def ask(line: ModbusLine) -> None:
+        client = line._made()
+        assert isinstance(client, AsyncModbusTcpClient)
+        assert await client.connect()
+        with pytest.raises(ForbiddenFunctionError, match="function code 6"):
+            await client.write_register(1, 1, device_id=1)
+        client.close()
+        await asyncio.sleep(0)
+
+    with Server({1: counted_image()}) as server:
+        asyncio.run(ask(ModbusLine(Endpoint(kind="rtu-over-tcp", host="127.0.0.1", port=server.port))))
+
+    assert server.received == b""

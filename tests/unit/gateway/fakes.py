@@ -88,6 +88,7 @@ class Server:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
+        self.connections = 0
 
     def __enter__(self) -> Server:
         self._thread.start()
@@ -116,9 +117,11 @@ class Server:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0.01)  # transports close their sockets in the next turns
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        self.connections += 1
         late: set[asyncio.Task[None]] = set()
         try:
             while True:
