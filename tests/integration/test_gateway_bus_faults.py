@@ -244,10 +244,13 @@ def test_nothing_but_reads_leaves_for_a_serial_line_either() -> None:
         client = line._made()
         assert isinstance(client, AsyncModbusTcpClient)
         assert await client.connect()
+        async with asyncio.timeout(5):
+            while not server.connections:
+                await asyncio.sleep(0.005)
         with pytest.raises(ForbiddenFunctionError, match="function code 6"):
             await client.write_register(1, 1, device_id=1)
         client.close()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)  # both ends close their sockets in their next turns
 
     with Server({1: counted_image()}) as server:
         asyncio.run(ask(ModbusLine(Endpoint(kind="rtu-over-tcp", host="127.0.0.1", port=server.port))))
