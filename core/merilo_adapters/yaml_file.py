@@ -14,6 +14,7 @@ from pathlib import Path as FilePath
 from typing import NamedTuple, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -35,7 +36,8 @@ _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[1-9][0-9]*[eE][-+][0-9]+")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+(\.[0-9]*)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_SECRET = re.compile(r"""((?:password|passwd|secret|token|credential|api_key|private_key)\w*["']?\s*:\s*)\S.*""", re.I)
+_HIDDEN = r"(?:password|passwd|secret|token|credential|api_key|private_key)"
+_SECRET = re.compile(rf"""({_HIDDEN}\w*["']?\s*:\s*)\S.*""", re.I)
 _NULL = ("", "~", "null", "Null", "NULL")
 _TRUE = ("true", "True", "TRUE")
 _FALSE = ("false", "False", "FALSE")
@@ -170,10 +172,13 @@ def validate(model: type[M], marked: Marked) -> M:
         return model.model_validate(marked.data)
     except ValidationError as error:
         found = []
-        for fault in error.errors(include_url=False):
+        faults = error.errors(include_url=False)
+        for fault in faults:
+            if fault["type"] == "too_short" and any(_is_within(other["loc"], fault["loc"]) for other in faults):
+                continue  # entries that are wrong are not counted, which is no second mistake
             path = _real_path(tuple(fault["loc"]), marked)
             extra = fault["type"] == "extra_forbidden"
-            message = f"{'.'.join(map(str, path)) or 'file'}: {_message(fault['msg'], fault['loc'], path)}"
+            message = f"{'.'.join(map(str, path)) or 'file'}: {_message(fault, path)}"
             hint = ""
             if extra:
                 known = _known_keys(model, path)
@@ -188,10 +193,56 @@ def validate(model: type[M], marked: Marked) -> M:
         ) from error
 
 
-def _message(text: str, loc: Sequence[str | int], path: Path) -> str:
-    if text == "Field required" and loc and loc[-1] not in path[-1:]:
+_WORDS = {
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "finite_number": "expected a finite number",
+    "string_type": "expected a text, in quotes if it looks like a number",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "none_required": "expected nothing",
+    "less_than_equal": "expected at most {le}",
+    "less_than": "expected less than {lt}",
+    "greater_than_equal": "expected at least {ge}",
+    "greater_than": "expected more than {gt}",
+    "literal_error": "expected {expected}",
+    "string_too_short": "expected at least {min_length} characters",
+    "string_too_long": "expected at most {max_length} characters",
+    "string_pattern_mismatch": "expected a text like {pattern}",
+}
+"""Our words for what the library says of one value, by its kind of error; what was found follows."""
+_WHOLE = {
+    "too_short": "expected at least {min_length} entries, found {actual_length}",
+    "too_long": "expected at most {max_length} entries, found {actual_length}",
+    "tuple_type": "expected a list: entries that begin with a dash",
+    "list_type": "expected a list: entries that begin with a dash",
+    "dict_type": "expected keys with values",
+    "model_type": "expected keys with values",
+    "model_attributes_type": "expected keys with values",
+}
+"""The same for what has parts."""
+FOUND_MAX = 60
+"""Characters of a wrong value that are shown."""
+
+
+def _message(fault: ErrorDetails, path: Path) -> str:
+    kind, loc, context = fault["type"], fault["loc"], fault.get("ctx", {})
+    if kind == "missing" and loc and loc[-1] not in path[-1:]:
         return f"the key {str(loc[-1])!r} is missing"
-    return text.removeprefix("Value error, ")
+    if kind in _WHOLE:
+        return _WHOLE[kind].format(**context)
+    if kind in _WORDS:
+        secret = any(re.search(_HIDDEN, str(step), re.I) for step in loc)
+        found = "(hidden)" if secret else repr(fault["input"])[:FOUND_MAX]
+        return f"{_WORDS[kind].format(**context)}, found {found}"
+    return fault["msg"].removeprefix("Value error, ")
+
+
+def _is_within(loc: Sequence[str | int], outer: Sequence[str | int]) -> bool:
+    return len(loc) > len(outer) and tuple(loc[: len(outer)]) == tuple(outer)
 
 
 def _real_path(loc: Path, marked: Marked) -> Path:

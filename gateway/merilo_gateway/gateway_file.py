@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import stat
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from merilo.bustime import Format
 from merilo.errors import ConfigError
 from merilo.ids import check_id
+from merilo.schema import ROLES
 from merilo_adapters.mqtt import address
 from merilo_gateway.modbus import Endpoint
 from merilo_gateway.units import Ct, CurrentA, DurationMs, PowerW, SizeBytes
@@ -50,6 +52,14 @@ def _url(text: str) -> str:
     return text
 
 
+def _role(text: str) -> str:
+    if text and text not in ROLES:
+        near = difflib.get_close_matches(text, ROLES, 1)
+        meant = f". Did you mean {near[0]}?" if near else ""
+        raise ValueError(f"expected one of {', '.join(ROLES)}, found {text[:40]!r}{meant}")
+    return text
+
+
 def _one_or_more(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -61,6 +71,7 @@ class _Model(BaseModel):
 Url = Annotated[str, AfterValidator(_url)]
 DeviceId = Annotated[str, _id_of("device")]
 MeterId = Annotated[str, _id_of("meter")]
+Role = Annotated[str, AfterValidator(_role)]
 Interval = Annotated[DurationMs, Field(ge=INTERVAL_MIN_MS, le=INTERVAL_MAX_MS)]
 
 
@@ -125,13 +136,13 @@ class MeterModel(_Model):
 
     meter: MeterId
     phase: Literal["", "l1", "l2", "l3"] = ""
-    role: str = ""
+    role: Role = ""
 
 
 class _DeviceModel(_Model):
     id: DeviceId
     profile: str
-    role: str = ""
+    role: Role = ""
     parent: str = ""
     max_power: PowerW | None = None
     fuse: CurrentA | None = None

@@ -233,8 +233,28 @@ buses:
     ]
     text = str(caught.value)
     assert "unknown key 'intervall_s'. did you mean 'interval_s'?" in text
-    assert "buses.0.devices.0.unit: Input should be less than or equal to 247" in text
+    assert "buses.0.devices.0.unit: expected at most 247, found 248" in text
     assert "unknown key 'units'. did you mean 'unit'?" in text
+
+
+def test_a_secret_of_a_wrong_kind_is_not_shown_either() -> None:
+    class Login(BaseModel):
+        password: bool
+
+    with pytest.raises(ConfigErrors) as caught:
+        validate(Login, parse_yaml("password: hunter2", "g.yaml"))
+
+    assert "password: expected true or false, found (hidden)" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_list_whose_entries_are_wrong_is_not_called_empty_too() -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        validate(Gateway, parse_yaml("buses:\n  - device: x\n    devices:\n      - {id: a, unit: one}", "g.yaml"))
+
+    assert [error.what for error in caught.value.errors] == [
+        "buses.0.devices.0.unit: expected a whole number, found 'one'"
+    ]
 
 
 def test_a_missing_key_is_shown_where_it_belongs() -> None:
