@@ -64,6 +64,19 @@ def site_of(text: str) -> tuple[str, str]:
     return company, site
 
 
+def company_or_site(found: Registry, text: str) -> tuple[str, str]:
+    """``company`` or ``company/site`` that the registry has; the site is empty where none is named.
+
+    Raises:
+        NotFoundError: No such company or site.
+    """
+    company, _, site = text.partition("/")
+    found.company(company)
+    if site:
+        found.site(company, site)
+    return company, site
+
+
 def gateway_of(text: str) -> GatewayKey:
     """``company/site/gateway``."""
     return GatewayKey(*_levels(text, "GATEWAY", "company/site/gateway as acme/hq/gw1", 3))

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from merilo.ids import MeterKey, RegisterKey
-from merilo_cli.arguments import Json, Yes, device_of, instant_of, meter_of, now_ms, registry, shown, user
+from merilo_cli.arguments import (
+    Json,
+    Yes,
+    company_or_site,
+    device_of,
+    instant_of,
+    meter_of,
+    now_ms,
+    registry,
+    shown,
+    user,
+)
 from merilo_cli.output import ArgumentError, show, show_one, sure
 
 if TYPE_CHECKING:
@@ -117,9 +128,8 @@ def list_decisions(
     as_json: Json = False,
 ) -> None:
     """Shows decisions in the order they were made."""
-    company, _, site = place.partition("/")
     with registry() as found:
-        found.company(company)
+        company, site = company_or_site(found, place)
         zones = {one.id: one.zone for one in found.sites(company)}
         records = found.decision_records(company, site or None)
     rows = [_row(one, zones[one.site]) for one in records if all_of_them or one.revoked_ms is None]

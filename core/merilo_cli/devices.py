@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from merilo.site import Device
-from merilo_cli.arguments import Json, device_of, instant_of, now_ms, registry, shown
+from merilo_cli.arguments import Json, company_or_site, device_of, instant_of, now_ms, registry, shown
 from merilo_cli.output import ArgumentError, show
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -45,9 +45,8 @@ def list_devices(
     as_json: Json = False,
 ) -> None:
     """Shows devices; 'assumed' names facts that nobody stated: say them with 'merilo device set'."""
-    company, _, site = place.partition("/")
     with registry() as found:
-        found.company(company)
+        company, site = company_or_site(found, place)
         rows = []
         for device in found.devices(company, site or None):
             assumed = set[str]().union(*found.assumptions(device.key).values())

@@ -8,7 +8,7 @@ import typer
 
 from merilo.instants import DAY_MS
 from merilo.site import Event, EventKind
-from merilo_cli.arguments import Json, instant_of, now_ms, registry, shown
+from merilo_cli.arguments import Json, company_or_site, instant_of, now_ms, registry, shown
 from merilo_cli.output import ArgumentError, show
 
 if TYPE_CHECKING:
@@ -52,10 +52,9 @@ def list_events(
     as_json: Json = False,
 ) -> None:
     """Shows events, oldest first."""
-    company, _, site = place.partition("/")
     kinds = _kinds(kind or [])
     with registry() as found:
-        found.company(company)
+        company, site = company_or_site(found, place)
         zones = {one.id: one.zone for one in found.sites(company)}
         zone = zones.get(site, next(iter(zones.values()), "UTC"))
         to_ms = instant_of(until, "--to", zone) if until else now_ms() + 1

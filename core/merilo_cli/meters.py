@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from merilo.ids import DeviceKey, MeterKey, is_id
+from merilo.schema import ROLES
 from merilo.site import MeterVersion, Phase
-from merilo_cli.arguments import Json, instant_of, meter_of, now_ms, registry, shown, site_of
+from merilo_cli.arguments import Json, company_or_site, instant_of, meter_of, now_ms, registry, shown, site_of
 from merilo_cli.output import ArgumentError, say, show
 from merilo_cli.words import word
 
@@ -43,9 +44,8 @@ def list_meters(
     as_json: Json = False,
 ) -> None:
     """Shows all definitions of all meters."""
-    company, _, site = place.partition("/")
     with registry() as found:
-        found.company(company)
+        company, site = company_or_site(found, place)
         zones = {one.id: one.zone for one in found.sites(company)}
         versions = found.meters(company, site or None)
     rows = [_row(v, zones[v.site]) for v in versions if not (unconfirmed and v.confirmed)]
@@ -82,9 +82,7 @@ def set_meter(
     meter: Annotated[str, typer.Argument(help="company/site/meter.")],
     since: Annotated[str, typer.Option("--from", help="Date or quarter of an hour it is true from, or 'start'.")],
     until: Annotated[str, typer.Option("--to", help="Until when; else until further notice.")] = "",
-    role: Annotated[
-        str, typer.Option(help="main, it, ups_in, ups_out, pdu, cooling, lighting, pv, office, other.")
-    ] = "",
+    role: Annotated[str, typer.Option(help=f"{', '.join(ROLES)}.")] = "",
     parent: Annotated[str, typer.Option(help="Meter above it on the same site, or 'none'.")] = "",
     device: Annotated[str, typer.Option(help="gateway/device it takes energy from.")] = "",
     phase: Annotated[str, typer.Option(help="l1, l2 or l3: only that part of the device.")] = "",
@@ -97,6 +95,8 @@ def set_meter(
     key = meter_of(meter)
     if device and expression:
         raise ArgumentError("--expression", "expected either this or --device, found both")
+    if role and role not in ROLES:
+        raise ArgumentError("--role", f"expected one of {', '.join(ROLES)}, found {role[:40]!r}")
     if phase not in _PHASES or (phase and not device):
         raise ArgumentError("--phase", f"expected l1, l2 or l3 with --device, found {phase[:20]!r}")
     with registry() as found:

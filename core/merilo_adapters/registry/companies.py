@@ -67,7 +67,11 @@ def site(connection: sa.Connection, company_id: str, site_id: str) -> Site:
     row = connection.execute(query).first()
     if row is None:
         company(connection, company_id)
-        raise NotFoundError(f"site {company_id}/{site_id}: company {company_id} has none of that id")
+        known = connection.execute(sa.select(tables.sites.c.id).where(tables.sites.c.company == company_id)).scalars()
+        names = ", ".join(sorted(known)) or "none yet"
+        raise NotFoundError(
+            f"site {company_id}/{site_id}: company {company_id} has none of that id. Its sites: {names}"
+        )
     return Site(**row._asdict())
 
 

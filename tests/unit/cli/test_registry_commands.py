@@ -224,6 +224,20 @@ def test_events_are_listed_by_place_and_kind(furnished: Shell) -> None:
     assert furnished.json("event", "list", "acme", "--from", "2025-11-01", "--kind", "quality") == []
 
 
+@pytest.mark.parametrize("noun", ["meter", "device", "event", "decision"])
+def test_a_list_of_a_site_that_does_not_exist_names_those_that_do(furnished: Shell, noun: str) -> None:
+    said = furnished.run(noun, "list", "acme/nope", code=1)[1]
+
+    assert "site acme/nope: company acme has none of that id. Its sites: hq" in said
+
+
+def test_a_role_that_does_not_exist_is_a_wrong_argument(furnished: Shell) -> None:
+    said = furnished.run("meter", "set", "acme/hq/m", "--from", "start", "--role", "kitchen", code=2)[1]
+
+    assert "expected one of main, it, ups_in" in said
+    assert "'kitchen'" in said
+
+
 def test_devices_show_what_is_assumed_and_take_facts(furnished: Shell) -> None:
     from merilo import wire
     from registry_parts import birth, counter
