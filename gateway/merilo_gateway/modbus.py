@@ -43,6 +43,8 @@ LATE_MAX_S = 5.0
 """Silence that late answers can teach at most."""
 SILENT_MAX = 3
 """Numbered requests in a row without an answer before the connection is made anew: its other end may be long gone."""
+FINE_S = 0.002
+"""The last part of a silence is slept and not awaited: the event loop counts in milliseconds, a fast line does not."""
 LISTEN_MAX_S = 15.0
 """A line that never falls silent is closed all the same."""
 
@@ -280,9 +282,11 @@ class ModbusLine:
         return data
 
     async def _keep_gap(self, gap_s: float) -> None:
-        wait = self._heard + gap_s - time.monotonic()
-        if wait > 0:
-            await asyncio.sleep(wait)
+        end = self._heard + gap_s
+        wait = end - time.monotonic()
+        if wait > FINE_S:
+            await asyncio.sleep(wait - FINE_S)
+        _rest(end)
 
     async def _resynchronise(self, worst_s: float) -> None:
         """Waits until nothing can arrive any more, then closes: the next read opens an empty line.
@@ -311,6 +315,13 @@ _REQUESTS: Mapping[int, type[ReadHoldingRegistersRequest] | type[ReadInputRegist
     3: ReadHoldingRegistersRequest,
     4: ReadInputRegistersRequest,
 }
+
+
+def _rest(end: float) -> None:
+    """Sleeps for the little that is left."""
+    rest = end - time.monotonic()
+    if rest > 0:
+        time.sleep(rest)
 
 
 def _only_reads(sending: bool, pdu: ModbusPDU) -> ModbusPDU:
