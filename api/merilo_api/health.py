@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from merilo.errors import ConfigError, StoreError, StoreRefusedError, StoreUnavailableError
 from merilo.frame import Frame, Series
+from merilo.ids import GatewayKey
 from merilo.instants import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, SECOND_MS, to_text
 from merilo.site import Company, Device, Gateway, Site
 from merilo_adapters.registry.work import Work
@@ -89,7 +90,10 @@ class CompanyHealth:
         else:
             self._of_collector(gateways, gateway_rows)
             found["gateways"] = [self._gateway(one, devices) for one in gateway_rows]
-            found["devices"] = [self._device(one, found["gateways"]) for one in device_rows]
+            strips = {(d.key.gateway_key, d.key.device): d.channel_of for d in devices if d.channel_of}
+            down = {_place(one) for one in device_rows if newest(one.frame, "up") != 1.0}
+            dead = {key for key, strip in strips.items() if (key[0], strip) in down}  # their strip says it for them
+            found["devices"] = [self._device(one, found["gateways"], dead) for one in device_rows]
         self._of_work(found)
         found["notices"] = self._notices
         return found
@@ -129,11 +133,13 @@ class CompanyHealth:
             **{name: newest(one.frame, name) for name in numbers},
         }
 
-    def _device(self, one: Series, gateways: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def _device(
+        self, one: Series, gateways: Sequence[dict[str, Any]], dead: Collection[tuple[GatewayKey, str]]
+    ) -> dict[str, Any]:
         up = newest(one.frame, "up") == 1.0
         site, gateway = one.tags["site"], one.tags["gateway"]
         heard = any(g["up"] for g in gateways if (g["site"], g["id"]) == (site, gateway))
-        if not up and heard:  # behind a silent gateway every device is silent
+        if not up and heard and _place(one) not in dead:  # behind a silent gateway every device is silent
             self._note("device_silent", site=f"{self._company.id}/{site}", device=one.tags["device"], gateway=gateway)
         numbers = ("age_s", "polls", "polls_failed", "latency_s")
         fields = {name: newest(one.frame, name) for name in numbers}
@@ -158,6 +164,11 @@ class CompanyHealth:
         if found["rejected"]:
             total = sum(found["rejected"].values())
             self._note("messages_refused", number=total, reasons=sorted(found["rejected"]))
+
+
+def _place(one: Series) -> tuple[GatewayKey, str]:
+    tags = one.tags
+    return GatewayKey(tags["company"], tags["site"], tags["gateway"]), tags["device"]
 
 
 def booked_until(store: Store, site: Site, now_ms: int) -> int | None:

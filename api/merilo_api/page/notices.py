@@ -138,9 +138,10 @@ def _messages_refused(given: Mapping[str, Any], words: Words) -> Sentence:
             int(given["number"]),
         ),
         words.text(
-            "They are kept with their reason: {reasons}. Look at the gateway or device that sends them.",
+            "They are kept with their reason: {reasons}. See which gateway or device sends them:",
             reasons=", ".join(given["reasons"]),
         ),
+        "merilo collector dead list",
     )
 
 

@@ -9,10 +9,13 @@ from typing import Any
 import orjson
 import pytest
 
+from merilo import wire
 from merilo.errors import StoreUnavailableError
 from merilo.ids import DeviceKey, MeterKey
 from merilo.instants import MINUTE_MS
+from merilo.ports import Point
 from merilo_adapters.stores import Store
+from registry_parts import birth
 from unit.api.asking import ELSEWHERE, Client
 from unit.api.scene import ACME, NOW, Scene, write_life
 
@@ -225,14 +228,26 @@ def test_an_old_power_is_not_shown_as_now(scene: Scene) -> None:
 def test_many_notices_are_cut_and_the_rest_is_counted(scene: Scene) -> None:
     names = [f"d{i}" for i in range(9)]
     scene.registry.see_devices([DeviceKey(*ACME, name) for name in names], NOW)
-    from merilo.ports import Point
-
     start = NOW // MINUTE_MS * MINUTE_MS
     scene.store.write("acme", "device_health", [Point((*ACME, name), start, {"up": 0.0}) for name in names])
     html = page(scene)
 
     assert codes(html) == ["device_silent"] * 6
     assert "4 more" in html
+
+
+def test_a_dead_strip_is_told_once_and_not_for_each_of_its_outlets(scene: Scene) -> None:
+    outlets = [f"strip-outlet-{n}" for n in range(1, 5)]
+    known = {"strip": wire.BirthDevice()} | {name: wire.BirthDevice(channel_of="strip") for name in outlets}
+    scene.registry.apply_birth(ACME, birth(known), NOW)
+    start = NOW // MINUTE_MS * MINUTE_MS
+    points = [Point((*ACME, name), start, {"up": 0.0}) for name in known]
+
+    scene.store.write("acme", "device_health", points[1:])
+    alone = codes(page(scene)).count("device_silent")
+    scene.store.write("acme", "device_health", points)
+
+    assert (alone, codes(page(scene)).count("device_silent")) == (4, 1)
 
 
 def test_the_form_for_a_key_says_who_makes_one(pair: Client) -> None:
