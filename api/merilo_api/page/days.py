@@ -14,7 +14,7 @@ from merilo.instants import HOUR_MS, QUARTER_MS, from_ms
 from merilo.ledger import BRIDGED, ESTIMATED, METERED, MISSING
 
 ABSENT = -1
-"""A quarter of an hour that has not been yet, or that the clock skipped."""
+"""A quarter of an hour that has not been yet, that the clock skipped, or in which no meter was there yet."""
 QUARTERS = 96
 """Of an ordinary local day."""
 
@@ -38,7 +38,7 @@ class DayView:
 
     start_ms: int
     energy_wh: float | None
-    """None where a meter has none."""
+    """None where a meter that was there has none."""
     metered_wh: float
     bridged_wh: float
     estimated_wh: float
@@ -51,16 +51,19 @@ def strip(frames: Sequence[Frame], edges_ms: Instants, tz: ZoneInfo, until_ms: i
     """The states of days.
 
     Args:
-        frames: 15-minute rows of each meter, with their state; of several the worst state counts.
+        frames: 15-minute rows of each meter, with their state; of several the worst state counts. Rows are kept
+            without a hole, so before its first row a meter was not there, which is nothing missing.
         edges_ms: Edges of the local days.
         tz: The zone that cut them.
         until_ms: End of the rows that can exist by now.
     """
     n = len(edges_ms) - 1
     starts = np.arange(int(edges_ms[0]), min(int(edges_ms[-1]), until_ms), QUARTER_MS)
-    state = np.full(len(starts), METERED, np.int64)
+    state = np.full(len(starts), METERED + 1, np.int64)
     for frame in frames:
         mine = np.full(len(starts), MISSING, np.int64)
+        if len(frame):
+            mine[starts < frame.at_ms[0]] = METERED + 1
         at = np.searchsorted(starts, frame.at_ms)
         here = (at < len(starts)) & (starts[at.clip(max=max(0, len(starts) - 1))] == frame.at_ms) if len(starts) else []
         stored = frame.numbers.get("state", np.zeros(len(frame)))
@@ -72,7 +75,8 @@ def strip(frames: Sequence[Frame], edges_ms: Instants, tz: ZoneInfo, until_ms: i
     np.minimum.at(codes, (day, columns), state)
     codes[codes > METERED] = ABSENT
     hours = np.zeros((n, 4))
-    np.add.at(hours, (day, METERED - state), QUARTER_MS / HOUR_MS)
+    there = state <= METERED
+    np.add.at(hours, (day[there], METERED - state[there]), QUARTER_MS / HOUR_MS)
     return Strip([int(at) for at in edges_ms[:-1]], codes, hours)
 
 
@@ -100,11 +104,12 @@ def _day(daily: Sequence[Frame], start_ms: int, hours: NDArray[np.float64]) -> D
                 found += [value] if value == value else []
         return found
 
+    there = sum(not len(frame) or int(frame.at_ms[0]) <= start_ms for frame in daily)
     energy = values("energy_wh")
     passed = float(hours.sum())
     return DayView(
         start_ms,
-        sum(energy) if len(energy) == len(daily) else None,
+        sum(energy) if energy and len(energy) == there else None,
         sum(values("energy_metered_wh")),
         sum(values("energy_bridged_wh")),
         sum(values("energy_estimated_wh")),

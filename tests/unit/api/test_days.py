@@ -6,7 +6,7 @@ import numpy as np
 
 from merilo.calendar import boundaries
 from merilo.frame import Frame
-from merilo.instants import QUARTER_MS
+from merilo.instants import HOUR_MS, QUARTER_MS
 from merilo_api.page.days import ABSENT, day_views, strip
 from unit.api.scene import TZ, ZONE, at
 
@@ -78,3 +78,26 @@ def test_a_day_that_one_of_two_meters_lacks_has_no_total() -> None:
 
     assert day_views([daily, Frame.empty()], states)[0].energy_wh is None
     assert day_views([daily], states)[0].energy_wh == 1_000.0
+
+
+def test_what_lies_before_a_meters_first_row_is_not_missing() -> None:
+    start = at(10)
+    new = frame(start + 2 * QUARTER_MS, [3.0])
+    old = frame(start, [3.0, 2.0, 3.0])
+    until_ms = start + 3 * QUARTER_MS
+
+    alone = strip([new], days(start, start + 1), TZ, until_ms)
+    beside = strip([old, new], days(start, start + 1), TZ, until_ms)
+
+    assert alone.codes[0, :3].tolist() == [ABSENT, ABSENT, 3]
+    assert alone.hours[0].tolist() == [0.25, 0.0, 0.0, 0.0]
+    assert beside.codes[0, :3].tolist() == [3, 2, 3]
+
+
+def test_a_meter_that_came_later_does_not_take_the_days_before_from_the_others() -> None:
+    start = at(10)
+    states = strip([frame(start, [3.0])], days(start, start + 1), TZ, start + QUARTER_MS)
+    old = Frame(np.array([start]), {"energy_wh": np.array([1_000.0])})
+    new = Frame(np.array([start + 24 * HOUR_MS]), {"energy_wh": np.array([500.0])})
+
+    assert day_views([old, new], states)[0].energy_wh == 1_000.0
