@@ -51,6 +51,8 @@ def _run(file: Path, settings: Mapping[str, Any], folder: Path) -> None:
         _say(f"page       {chain.page_url}")
         chain.start_gateway(path)
         _say(f"gateway    {'/'.join(key)}; data lie in {folder}")
+        for line in missing_lines(settings):
+            _say(line)
         while not stop.wait(1.0):
             for line in chain.supervisor.watch():
                 _say(line)
@@ -79,6 +81,18 @@ def read_site(file: Path) -> Mapping[str, Any]:
         if not isinstance(found.get(name), str):
             raise ConfigError(str(file), f"expected {name}, found none", f"Add a line '{name}: …'")
     return found
+
+
+def missing_lines(settings: Mapping[str, Any]) -> list[str]:
+    """What to say of serial ports that are in the file and not on this machine."""
+    buses = settings.get("buses")
+    paths = [bus.get("device") for bus in buses if isinstance(bus, dict)] if isinstance(buses, list) else []
+    return [
+        f"bus        {path} is not there: plug the adapter in, or correct 'device' (ls /dev/serial/by-id);"
+        " it is opened as soon as it appears"
+        for path in paths
+        if isinstance(path, str) and path and not Path(path).exists()
+    ]
 
 
 def gateway_text(file: Path, broker_port: int, login: str, password: Path) -> str:
