@@ -24,7 +24,7 @@ from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInput
 from merilo.bustime import Format, SerialLine
 from merilo.errors import AnswerError, ExceptionAnswerError, SilentDeviceError
 from merilo.readplan import Block
-from merilo_gateway.modbus_tcp import TcpConnection
+from merilo_gateway.modbus_tcp import Answer, TcpConnection
 
 log = logging.getLogger(__name__)
 # The library writes one line for every silent device and poll; what matters is said once, by the bus.
@@ -125,6 +125,7 @@ class ModbusLine:
     def __init__(self, endpoint: Endpoint, *, trace: Callable[[bool, bytes], None] | None = None) -> None:
         self.endpoint = endpoint
         self.counters = LineCounters()
+        self._silence_s = endpoint.silence_s
         self._trace = trace
         self._client: Client | None = None
         self._asking = False
@@ -153,14 +154,16 @@ class ModbusLine:
             AnswerError: An answer of another length or kind.
             ExceptionAnswerError: The device said why not.
         """
-        client = await self._opened()
-        await self._keep_gap(max(gap_s, self.endpoint.silence_s))
+        client = self._client
+        if client is None or self._suspect or not client.connected:
+            client = await self._opened()
+        if (gap_s := max(gap_s, self._silence_s)) > 0:
+            await self._keep_gap(gap_s)
         self._asking = True
         self._asked = time.monotonic()
         self.counters.requests += 1
         try:
-            async with asyncio.timeout(timeout_s):  # without a task of its own, as wait_for would make one
-                answer = await self._ask(client, unit, block)
+            answer = await self._ask(client, unit, block, timeout_s)
         except TimeoutError:
             self.counters.timeouts += 1
             self._asking = False
@@ -175,7 +178,8 @@ class ModbusLine:
         finally:
             self._asking = False
             self._heard = time.monotonic()
-        return await self._checked(answer, unit, block, worst_s)
+        self._silent = 0
+        return answer if isinstance(answer, tuple) else await self._checked(answer, unit, block, worst_s)
 
     async def close(self) -> None:
         """Lets go of the port."""
@@ -184,19 +188,15 @@ class ModbusLine:
             self._client = None
             await asyncio.sleep(0)  # the transport closes its socket in the next turn
 
-    async def _ask(self, client: Client, unit: int, block: Block) -> ModbusPDU:
-        request_of = _REQUESTS.get(block.function)
-        if request_of is None:
-            raise ForbiddenFunctionError(f"function code {block.function}: expected 3 or 4")
-        request = request_of(address=block.start, count=block.count, dev_id=unit)
+    async def _ask(self, client: Client, unit: int, block: Block, timeout_s: float) -> Answer:
         if isinstance(client, TcpConnection):
-            return await client.ask(request)
-        answer: ModbusPDU = await client.execute(False, request)
+            return await client.ask(unit, block, timeout_s)
+        async with asyncio.timeout(timeout_s):  # without a task of its own, as wait_for would make one
+            answer: ModbusPDU = await client.execute(False, _request(unit, block))
         return answer
 
     async def _checked(self, answer: ModbusPDU, unit: int, block: Block, worst_s: float) -> tuple[int, ...]:
         where = self._place(unit, block)
-        self._silent = 0
         if isinstance(answer, ExceptionResponse):
             code = answer.exception_code
             raise ExceptionAnswerError(f"{where}: exception {code} ({EXCEPTIONS.get(code, 'unknown')})", code)
@@ -245,7 +245,7 @@ class ModbusLine:
 
     def _made(self) -> Client:
         if self.endpoint.kind == "tcp":
-            return TcpConnection(self._packet, _only_reads)
+            return TcpConnection(self._packet, _request, _only_reads)
         if self.endpoint.kind == "serial":
             return AsyncModbusSerialClient(
                 self.endpoint.device,
@@ -315,6 +315,14 @@ _REQUESTS: Mapping[int, type[ReadHoldingRegistersRequest] | type[ReadInputRegist
     3: ReadHoldingRegistersRequest,
     4: ReadInputRegistersRequest,
 }
+
+
+def _request(unit: int, block: Block) -> ModbusPDU:
+    """The library's message that reads a block; there is none for any other function."""
+    request_of = _REQUESTS.get(block.function)
+    if request_of is None:
+        raise ForbiddenFunctionError(f"function code {block.function}: expected 3 or 4")
+    return request_of(address=block.start, count=block.count, dev_id=unit)
 
 
 def _rest(end: float) -> None:

@@ -229,7 +229,9 @@ def test_nothing_but_reads_leaves() -> None:
         client = line._client
         assert isinstance(client, TcpConnection)
         with pytest.raises(ForbiddenFunctionError, match="function code 6"):
-            await client.ask(WriteSingleRegisterRequest(address=1, registers=[1], dev_id=1))
+            await line.read(1, Block(6, 1, 1), timeout_s=2.0)
+        with pytest.raises(ForbiddenFunctionError, match="function code 6"):
+            client.frame(WriteSingleRegisterRequest(address=1, registers=[1], dev_id=1))
         await line.close()
 
     with Server({1: counted_image()}) as server:
