@@ -9,6 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from math import lcm
+from typing import NamedTuple
 
 from merilo.bustime import Line as LineTime
 from merilo.bustime import SerialLine, TcpLine, read_ms
@@ -16,7 +19,7 @@ from merilo.errors import AnswerError, DeviceError, ExceptionAnswerError
 from merilo.profile import Profile
 from merilo.profiles.setup import Answer, Setup, configure
 from merilo.reading import Reading
-from merilo.readplan import Block
+from merilo.readplan import Block, Range
 from merilo.registers import Missing, decode
 from merilo_gateway.modbus import Endpoint
 from merilo_gateway.poller import Job, Poller, holes_of, moments
@@ -35,8 +38,20 @@ BUSY = 6
 UNREACHABLE = (10, 11)
 """Exception codes of a network gateway: the device behind it is silent."""
 BUSY_PAUSE_S = 0.1
+KEPT_MAX = 1_024
+"""What is worked out once for a device and read length or cycle is kept for so many of them."""
 
 
+class Limits(NamedTuple):
+    """Times of one read [s]."""
+
+    timeout_s: float
+    gap_s: float
+    worst_s: float
+    """The slowest answer of the device."""
+
+
+@lru_cache(maxsize=KEPT_MAX)
 def line_time(endpoint: Endpoint, profile: Profile) -> LineTime:
     """What a read of such a device costs on this bus."""
     if endpoint.kind == "tcp":
@@ -48,6 +63,31 @@ def line_time(endpoint: Endpoint, profile: Profile) -> LineTime:
         min_gap_ms=profile.min_gap_ms,
         extra_ms=CONVERTER_MS if endpoint.kind == "rtu-over-tcp" else 0.0,
     )
+
+
+@lru_cache(maxsize=KEPT_MAX)
+def limits(endpoint: Endpoint, profile: Profile, words: int) -> Limits:
+    """How long a read of so many words may take on this bus."""
+    line = line_time(endpoint, profile)
+    wire = read_ms(words, replace(line, response_ms=0.0)) / 1000 if isinstance(line, SerialLine) else 0.0
+    worst_s = profile.max_response_ms / 1000 + wire
+    timeout_s = worst_s + SLACK_S
+    if endpoint.kind == "tcp":
+        timeout_s = max(timeout_s, TCP_TIMEOUT_MIN_S)
+    return Limits(timeout_s, profile.min_gap_ms / 1000, worst_s)
+
+
+@lru_cache(maxsize=KEPT_MAX)
+def _period(profile: Profile) -> int:
+    """After so many cycles the same registers come together again."""
+    return lcm(*(register.every for register in profile.registers))
+
+
+@lru_cache(maxsize=KEPT_MAX)
+def _reads(
+    endpoint: Endpoint, profile: Profile, cycle: int, avoid: tuple[Range, ...], max_words: int | None
+) -> tuple[Block, ...]:
+    return profile.plan(line_time(endpoint, profile), cycle, avoid=avoid, max_words=max_words)
 
 
 async def ask(read: Callable[[Block], Awaitable[tuple[int, ...]]], setup: Mapping[str, Block]) -> dict[str, Answer]:
@@ -162,9 +202,8 @@ class Bus:
 
     async def _read_all(self, device: BusDevice, job: Job) -> tuple[list[tuple[Block, int, tuple[int, ...]]], str, int]:
         """What the blocks of the plan answered, with instants; why one did not; and how many were asked."""
-        poller = device.poller
-        line = line_time(self.endpoint, device.profile)
-        plan = device.profile.plan(line, job.cycle, avoid=poller.avoid, max_words=poller.max_words)
+        poller, profile = device.poller, device.profile
+        plan = _reads(self.endpoint, profile, job.cycle % _period(profile), poller.avoid, poller.max_words)
         answers: list[tuple[Block, int, tuple[int, ...]]] = []
         reason, reads = "", 0
         for block in poller.wanted(plan, self._timing.now_ms()):
@@ -186,21 +225,14 @@ class Bus:
         return answers, reason, reads
 
     async def _read(self, device: BusDevice, block: Block) -> tuple[int, ...]:
-        profile = device.profile
-        line = line_time(self.endpoint, profile)
-        wire = read_ms(block.count, replace(line, response_ms=0.0)) / 1000 if isinstance(line, SerialLine) else 0.0
-        timeout = profile.max_response_ms / 1000 + wire + SLACK_S
-        if self.endpoint.kind == "tcp":
-            timeout = max(timeout, TCP_TIMEOUT_MIN_S)
-        worst = profile.max_response_ms / 1000 + wire
-        gap = profile.min_gap_ms / 1000
+        timeout_s, gap_s, worst_s = limits(self.endpoint, device.profile, block.count)
         try:
-            return await self._line.read(device.unit, block, timeout_s=timeout, gap_s=gap, worst_s=worst)
+            return await self._line.read(device.unit, block, timeout_s=timeout_s, gap_s=gap_s, worst_s=worst_s)
         except ExceptionAnswerError as error:
             if error.code != BUSY:
                 raise
         await self._timing.sleep(BUSY_PAUSE_S)
-        return await self._line.read(device.unit, block, timeout_s=timeout, gap_s=gap, worst_s=worst)
+        return await self._line.read(device.unit, block, timeout_s=timeout_s, gap_s=gap_s, worst_s=worst_s)
 
     def _learn(self, device: BusDevice, block: Block, error: ExceptionAnswerError) -> None:
         needed = [Block(s.function, s.start, s.count) for s in device.profile.spans()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import pytest
@@ -15,8 +15,8 @@ from merilo.profiles.setup import Setup
 from merilo.reading import Reading
 from merilo.readplan import Block
 from merilo_adapters.profile_files import load_profile
-from merilo_gateway.bus import Bus, BusDevice
-from merilo_gateway.modbus import Endpoint
+from merilo_gateway.bus import Bus, BusDevice, limits, line_time
+from merilo_gateway.modbus import Endpoint, Kind
 from merilo_gateway.poller import Poller
 from unit.gateway.fakes import Image, sdm630
 
@@ -247,6 +247,30 @@ def test_the_identity_is_read_again_now_and_then_and_another_serial_is_told() ->
 
     changed = [e for e in rig.sink.events if e[0] == "identity_changed"]
     assert [dict(e[2]) for e in changed] == [{"serial": "99", "before": "1"}]
+
+
+def test_every_poll_asks_for_what_is_due_in_it() -> None:
+    rig = Rig(1)
+    rig.run(130)
+    profile = rig.bus.devices[0].profile
+    identity = set(PROFILE.setup.values())
+
+    for cycle in range(130):
+        slot = START + cycle * TEN
+        asked = [block for at, _, block in rig.line.asked if slot <= at < slot + TEN and block not in identity]
+        assert asked == list(profile.plan(line_time(SERIAL, profile), cycle)), cycle
+
+
+@pytest.mark.parametrize(("kind", "timeout_s", "worst_s"), [("serial", 0.4911, 0.3911), ("tcp", 1.0, 0.3)])
+def test_a_read_may_take_the_device_s_longest_pause_and_its_time_on_the_wire(
+    kind: Kind, timeout_s: float, worst_s: float
+) -> None:
+    profile = replace(PROFILE, max_response_ms=300.0, min_gap_ms=20.0)
+
+    found = limits(Endpoint(kind=kind, baud=19_200), profile, 60)
+
+    # 8 + 5 + 2 × 60 characters of 10 bits at 19,200 baud are 69.27 ms; 3.5 characters of silence 1.82 ms; gap 20 ms.
+    assert found == pytest.approx((timeout_s, 0.02, worst_s), abs=1e-4)
 
 
 @pytest.mark.parametrize("slots", [1, 5])
