@@ -41,12 +41,14 @@ def chart_data(view: PageView, words: Words) -> dict[str, Any]:
             "bridged": kwh([day.bridged_wh for day in days]),
             "estimated": kwh([day.estimated_wh for day in days]),
             "missing": [round(day.missing_h, 2) for day in days],
+            "notyet": [day.not_yet for day in days],
         },
         "strip": view.strip.codes if view.strip is not None else [],
         "words": {
             **{name: words.text(name) for name in STATES.values()},
             "minute": words.text("minute"),
             "quarter": words.text("quarter of an hour, booked"),
+            "notyet": words.text("not yet there"),
             "hours": words.text("hours"),
             "per day": words.text("kWh a day"),
         },
@@ -107,6 +109,11 @@ def days_summary(view: PageView, words: Words) -> str:
         most=words.energy(most.energy_wh),
         day=words.weekday(most.start_ms, view.tz),
     )
+
+
+def begins_ms(view: PageView) -> int | None:
+    """When the first of the meters came to be, where that was within the last days."""
+    return view.strip.since_ms if view.strip is not None else None
 
 
 def states_summary(view: PageView, words: Words) -> str:

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from merilo.frame import Frame, Instants
-from merilo.instants import HOUR_MS, QUARTER_MS, from_ms
+from merilo.instants import HOUR_MS, QUARTER_MS, floor_ms, from_ms
 from merilo.ledger import BRIDGED, ESTIMATED, METERED, MISSING
 
 ABSENT = -1
-"""A quarter of an hour that has not been yet, that the clock skipped, or in which no meter was there yet."""
+"""A quarter of an hour that has not been yet, or that the clock skipped."""
+NOT_YET = -2
+"""One before the meter was there: nothing is missing, and nothing is judged."""
 QUARTERS = 96
 """Of an ordinary local day."""
 
@@ -30,6 +32,8 @@ class Strip:
     """One row a day, QUARTERS columns; the worse of two where the clock showed one twice."""
     hours: NDArray[np.float64]
     """Per day: hours metered, bridged, estimated, missing; true hours, also where the clock changed."""
+    since_ms: int | None = None
+    """When the first of the meters came to be, where that was within these days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,39 +49,74 @@ class DayView:
     missing_h: float
     coverage: float | None
     """Of the hours so far, None where there are none yet."""
+    not_yet: bool = False
+    """The whole day lies before a meter was there."""
 
 
-def strip(frames: Sequence[Frame], edges_ms: Instants, tz: ZoneInfo, until_ms: int) -> Strip:
-    """The states of days.
+_NOBODY, _NEVER = METERED + 1, METERED + 2
+"""Better than every state while the worst is looked for: no meter was there yet; no such quarter of an hour."""
 
-    Args:
-        frames: 15-minute rows of each meter, with their state; of several the worst state counts. Rows are kept
-            without a hole, so before its first row a meter was not there, which is nothing missing.
-        edges_ms: Edges of the local days.
-        tz: The zone that cut them.
-        until_ms: End of the rows that can exist by now.
-    """
-    n = len(edges_ms) - 1
-    starts = np.arange(int(edges_ms[0]), min(int(edges_ms[-1]), until_ms), QUARTER_MS)
-    state = np.full(len(starts), METERED + 1, np.int64)
-    for frame in frames:
+
+def there_since(frame: Frame, seen_ms: int) -> int:
+    """When a meter came to be: rows are kept without a hole, so with its first row; until then, when it was seen."""
+    return int(frame.at_ms[0]) if len(frame) else floor_ms(seen_ms, QUARTER_MS)
+
+
+def _worst(frames: Sequence[Frame], seen_ms: Sequence[int], starts: Instants) -> Codes:
+    """The worst state of those meters that were there in each quarter of an hour."""
+    state = np.full(len(starts), _NOBODY, np.int64)
+    for frame, seen in zip(frames, seen_ms, strict=True):
         mine = np.full(len(starts), MISSING, np.int64)
-        if len(frame):
-            mine[starts < frame.at_ms[0]] = METERED + 1
+        mine[starts < there_since(frame, seen)] = _NOBODY
         at = np.searchsorted(starts, frame.at_ms)
         here = (at < len(starts)) & (starts[at.clip(max=max(0, len(starts) - 1))] == frame.at_ms) if len(starts) else []
         stored = frame.numbers.get("state", np.zeros(len(frame)))
         mine[at[here]] = np.nan_to_num(stored[here]).astype(np.int64)
         state = np.minimum(state, mine)
+    return state
+
+
+def known_share(frames: Sequence[Frame], seen_ms: Sequence[int], start_ms: int, until_ms: int) -> float | None:
+    """Share of [start, until) that is metered or bridged, of the time in which a meter was there; None without any.
+
+    Args:
+        frames: 15-minute rows of each meter, with their state.
+        seen_ms: When each meter was first seen; counts where it has no row yet.
+        start_ms: Grid instant.
+        until_ms: End of the rows that can exist by now.
+    """
+    state = _worst(frames, seen_ms, np.arange(start_ms, until_ms, QUARTER_MS))
+    there = state[state <= METERED]
+    return float(np.mean(there >= BRIDGED)) if len(there) else None
+
+
+def strip(
+    frames: Sequence[Frame], edges_ms: Instants, tz: ZoneInfo, until_ms: int, seen_ms: Sequence[int] | None = None
+) -> Strip:
+    """The states of days.
+
+    Args:
+        frames: 15-minute rows of each meter, with their state; of several the worst state counts.
+        edges_ms: Edges of the local days.
+        tz: The zone that cut them.
+        until_ms: End of the rows that can exist by now.
+        seen_ms: When each meter was first seen; counts where it has no row yet. None: before all of this.
+    """
+    n = len(edges_ms) - 1
+    starts = np.arange(int(edges_ms[0]), min(int(edges_ms[-1]), until_ms), QUARTER_MS)
+    seen = [0] * len(frames) if seen_ms is None else seen_ms
+    state = _worst(frames, seen, starts)
+    since_ms = min((there_since(frame, ms) for frame, ms in zip(frames, seen, strict=True)), default=0)
     day = np.searchsorted(edges_ms, starts, "right") - 1
     columns = _wall(starts, tz)
-    codes = np.full((n, QUARTERS), METERED + 1, np.int64)
+    codes = np.full((n, QUARTERS), _NEVER, np.int64)
     np.minimum.at(codes, (day, columns), state)
-    codes[codes > METERED] = ABSENT
+    codes[codes == _NEVER] = ABSENT
+    codes[codes == _NOBODY] = NOT_YET
     hours = np.zeros((n, 4))
     there = state <= METERED
     np.add.at(hours, (day[there], METERED - state[there]), QUARTER_MS / HOUR_MS)
-    return Strip([int(at) for at in edges_ms[:-1]], codes, hours)
+    return Strip([int(at) for at in edges_ms[:-1]], codes, hours, since_ms if since_ms > edges_ms[0] else None)
 
 
 def _wall(starts_ms: Instants, tz: ZoneInfo) -> Codes:
@@ -91,10 +130,10 @@ def _wall(starts_ms: Instants, tz: ZoneInfo) -> Codes:
 
 def day_views(daily: Sequence[Frame], states: Strip) -> list[DayView]:
     """The days of meters together, oldest first."""
-    return [_day(daily, start_ms, states.hours[i]) for i, start_ms in enumerate(states.starts_ms)]
+    return [_day(daily, start_ms, states.hours[i], states.codes[i]) for i, start_ms in enumerate(states.starts_ms)]
 
 
-def _day(daily: Sequence[Frame], start_ms: int, hours: NDArray[np.float64]) -> DayView:
+def _day(daily: Sequence[Frame], start_ms: int, hours: NDArray[np.float64], codes: Codes) -> DayView:
     def values(name: str) -> list[float]:
         found = []
         for frame in daily:
@@ -115,6 +154,7 @@ def _day(daily: Sequence[Frame], start_ms: int, hours: NDArray[np.float64]) -> D
         sum(values("energy_estimated_wh")),
         float(hours[METERED - MISSING]),
         float(hours[METERED - METERED] + hours[METERED - BRIDGED]) / passed if passed else None,
+        bool((codes == NOT_YET).any()) and not passed,
     )
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from merilo.calendar import boundaries
 from merilo.envelope import Envelope
 from merilo.frame import Column, Frame, Instants
-from merilo.instants import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
+from merilo.instants import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, floor_ms
 from merilo.ports import SeriesStore
 from merilo.schema import UNASSIGNED
 from merilo.site import Device, MeterVersion, Site
 from merilo_adapters.registry import DecisionRecord
-from merilo_api.page.days import DayView, Strip, day_views, strip
+from merilo_api.page.days import DayView, Strip, day_views, known_share, strip, there_since
 from merilo_api.sums import EnergyRows, booked_ms, by_meter, merged, summed
 
 LIVE_MS = 5 * MINUTE_MS
@@ -36,6 +36,10 @@ class Booked:
     envelope: Envelope | None = None
     provisional_wh: float = 0.0
     """From live power since the last booked quarter of an hour."""
+    known: float | None = None
+    """Share of the quarters of an hour so far that are metered or bridged, of those in which a meter was there."""
+    since_ms: int | None = None
+    """When the first meter came to be, where that was within the period."""
 
     @property
     def booked_wh(self) -> float | None:
@@ -120,6 +124,9 @@ class Reader:
     decisions: Sequence[DecisionRecord] = ()
     devices: Sequence[Device] = ()
 
+    _seen_ms: dict[str, int] = field(default_factory=dict, init=False)
+    """When each meter's device was first seen; 0 where it has none of its own."""
+
     def page(self, meters: Sequence[MeterVersion], chosen: str | None = None) -> PageView:
         """Everything on the page.
 
@@ -136,7 +143,8 @@ class Reader:
         quarters = {meter: self._rows("energy_15m", meter, days, ["state", "power_mean_w"]) for meter in view.shown}
         view.live = [self._live(meter, quarters[meter]) for meter in view.shown]
         if view.shown:
-            view.strip = strip(list(quarters.values()), days, view.tz, self._until(list(quarters.values())))
+            frames, seen = list(quarters.values()), [self._seen_ms.get(meter, 0) for meter in quarters]
+            view.strip = strip(frames, days, view.tz, self._until(frames, seen), seen)
             view.days = day_views(list(daily.values()), view.strip)
         return view
 
@@ -146,6 +154,8 @@ class Reader:
         today = boundaries("day", self.site.zone, self.now_ms, self.now_ms + 1).edges_ms
         month_ms, today_ms = int(month[0]), int(today[0])
         view = PageView(self.site, ZoneInfo(self.site.zone), self.now_ms, today_ms, month_ms)
+        first_ms = {device.key: device.first_seen_ms for device in self.devices}
+        self._seen_ms = {version.meter: first_ms.get(version.device, 0) for version in meters if version.device}
         source = EnergyRows(self.store, self.site, self.decisions)
         rows = source.read(month_ms, int(today[1]), self.now_ms)
         until = {meter: int(frame.at_ms[-1]) + QUARTER_MS for meter, frame in rows.items() if len(frame)}
@@ -164,7 +174,12 @@ class Reader:
 
     def _booked(self, rows: Mapping[str, Frame], meters: list[str], start_ms: int, end_ms: int) -> Booked:
         start_ms, end_ms = -(-start_ms // QUARTER_MS) * QUARTER_MS, end_ms // QUARTER_MS * QUARTER_MS
-        return Booked(start_ms, summed(rows, meters, start_ms, end_ms, self.site.zone, self.now_ms))
+        envelope = summed(rows, meters, start_ms, end_ms, self.site.zone, self.now_ms)
+        frames = [rows.get(meter, Frame.empty()).between(start_ms, end_ms) for meter in meters]
+        seen = [self._seen_ms.get(meter, 0) for meter in meters]
+        since_ms = min(there_since(frame, ms) for frame, ms in zip(frames, seen, strict=True))
+        known = known_share(frames, seen, start_ms, min(end_ms, self._until(frames, seen)))
+        return Booked(start_ms, envelope, known=known, since_ms=since_ms if since_ms > start_ms else None)
 
     def _tags(self, **more: str) -> dict[str, str]:
         return {"company": self.site.company, "site": self.site.id, **more}
@@ -174,10 +189,11 @@ class Reader:
         found = self.store.read(self.site.company, measurement, self._tags(meter=meter), start_ms, end_ms, fields)
         return merged([one.frame for one in found])
 
-    def _until(self, frames: Sequence[Frame]) -> int:
+    def _until(self, frames: Sequence[Frame], seen_ms: Sequence[int]) -> int:
         """End of the rows that can exist by now; the newest may be late by one while the books are at work."""
         due_ms = booked_ms(self.now_ms)
-        last_ms = max((int(frame.at_ms[-1]) + QUARTER_MS for frame in frames if len(frame)), default=0)
+        ends = [int(frame.at_ms[-1]) + QUARTER_MS for frame in frames if len(frame)]
+        last_ms = max(ends, default=max((floor_ms(at_ms, QUARTER_MS) for at_ms in seen_ms), default=0))
         return last_ms if due_ms - QUARTER_MS <= last_ms <= due_ms else due_ms
 
     def _minutes(self, until_ms: Sequence[int]) -> dict[str, list[Frame]]:

@@ -7,7 +7,7 @@ import numpy as np
 from merilo.calendar import boundaries
 from merilo.frame import Frame
 from merilo.instants import HOUR_MS, QUARTER_MS
-from merilo_api.page.days import ABSENT, day_views, strip
+from merilo_api.page.days import ABSENT, NOT_YET, day_views, known_share, strip
 from unit.api.scene import TZ, ZONE, at
 
 
@@ -89,7 +89,7 @@ def test_what_lies_before_a_meters_first_row_is_not_missing() -> None:
     alone = strip([new], days(start, start + 1), TZ, until_ms)
     beside = strip([old, new], days(start, start + 1), TZ, until_ms)
 
-    assert alone.codes[0, :3].tolist() == [ABSENT, ABSENT, 3]
+    assert alone.codes[0, :3].tolist() == [NOT_YET, NOT_YET, 3]
     assert alone.hours[0].tolist() == [0.25, 0.0, 0.0, 0.0]
     assert beside.codes[0, :3].tolist() == [3, 2, 3]
 
@@ -101,3 +101,29 @@ def test_a_meter_that_came_later_does_not_take_the_days_before_from_the_others()
     new = Frame(np.array([start + 24 * HOUR_MS]), {"energy_wh": np.array([500.0])})
 
     assert day_views([old, new], states)[0].energy_wh == 1_000.0
+
+
+def test_a_meter_that_was_seen_and_has_no_row_yet_has_nothing_missing_before_it_was_seen() -> None:
+    start = at(10)
+    seen_ms = at(11, 10, 32)
+    found = strip([Frame.empty()], days(start, at(11) + 1), TZ, at(11, 11), [seen_ms])
+    views = day_views([Frame.empty()], found)
+
+    assert set(found.codes[0].tolist()) == {NOT_YET}
+    assert found.codes[1, 41:45].tolist() == [NOT_YET, 0, 0, ABSENT]  # from 10:30 on a row should have come
+    assert found.hours.tolist() == [[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.5]]
+    assert [(view.not_yet, view.coverage, view.missing_h) for view in views] == [(True, None, 0.0), (False, 0.0, 0.5)]
+
+
+def test_the_known_share_is_that_of_the_time_in_which_a_meter_was_there() -> None:
+    start = at(10)
+    hour = 4 * QUARTER_MS
+    new = frame(start + hour, [3.0, 2.0, 1.0, 0.0])  # an hour: half of it is metered or bridged
+    old = frame(start, [3.0] * 4 + [3.0] * 3 + [0.0])  # two hours, the last quarter of an hour lacks
+
+    assert known_share([new], [start], start, start + 2 * hour) == 0.5
+    assert known_share([old], [0], start, start + 2 * hour) == 0.875
+    assert (
+        known_share([old, new], [0, 0], start, start + 2 * hour) == 0.75
+    )  # worst of both; one alone in the first hour
+    assert known_share([Frame.empty()], [start + 2 * hour], start, start + 2 * hour) is None

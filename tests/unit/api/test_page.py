@@ -6,6 +6,7 @@ import re
 from html import unescape
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
@@ -13,11 +14,12 @@ from merilo import wire
 from merilo.errors import StoreUnavailableError
 from merilo.ids import DeviceKey, MeterKey
 from merilo.instants import MINUTE_MS
+from merilo.ledger import METERED
 from merilo.ports import Point
 from merilo_adapters.stores import Store
 from registry_parts import birth
 from unit.api.asking import ELSEWHERE, Client
-from unit.api.scene import ACME, NOW, Scene, write_life
+from unit.api.scene import ACME, BOOKED, NOW, Scene, at, rows, states, write_life, write_meter
 
 NBSP = "\u00a0"
 
@@ -285,3 +287,29 @@ def test_parents_of_the_registry_nest_their_parts(scene: Scene) -> None:
     found = [(v.meter, depth) for v, depth in nested(scene.registry.meters("acme", "hq"), [])]
 
     assert found == [("main", 0), ("office", 1), ("servers", 2)]
+
+
+def test_a_meter_of_today_has_nothing_missing_before_it_was_there(empty: Scene) -> None:
+    empty.add_company(ACME, "Acme Ltd")
+    empty.registry.add_gateway(ACME, NOW)
+    empty.registry.see_devices([DeviceKey(*ACME, "main")], at(25, 9, 35))
+    empty.registry.set_meter(MeterKey(*ACME[:2], "main"), from_ms=0, at_ms=NOW, role="main")
+    soon, later = at(25, 9, 47), at(25, 11, 7)
+
+    empty.now_ms = soon  # no row yet, and none is late
+    unbooked = page(empty)
+    starts, _ = states()
+    four = rows(lambda hour: 4_000, np.full(len(starts), METERED)).between(at(25, 9, 30), BOOKED)
+    write_meter(empty.store, "acme", "hq", "main", "main", four)
+    empty.now_ms = later
+    html = page(empty)
+
+    assert "missing." not in unbooked
+    assert "0% measured" not in unbooked
+    assert data(unbooked)["days"]["missing"] == [0] * 30
+    assert "100% measured since 25 Nov" in html
+    assert "Every quarter of an hour was metered." in html
+    assert data(html)["days"]["missing"] == [0] * 30
+    assert data(html)["days"]["notyet"] == [True] * 29 + [False]
+    assert html.count('<td colspan="6">not yet there</td>') == 29
+    assert "още го няма" in page(empty, "/?lang=bg")

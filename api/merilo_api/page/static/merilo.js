@@ -5,6 +5,7 @@
   const MINUTE_MS = 60000;
   const QUARTER_MS = 900000;
   const STATES = ["missing", "estimated", "bridged", "metered"];
+  const NOT_YET = -2; // before the meter was there
   const LINES = ["--line-1", "--line-2", "--line-3", "--line-4"];
   const PARTS = ["now-part", "meters-part", "quality-part", "live-say", "live-table", "days-say", "days"];
   const charts = {};
@@ -172,6 +173,7 @@
         formatter: (rows) => {
           const i = rows[0].dataIndex;
           const lines = ["metered", "bridged", "estimated"].filter((state) => days[state][i] > 0).map((state) => `${words[state]}: ${format.format(days[state][i])} kWh`);
+          if (days.notyet[i]) lines.push(words.notyet);
           if (days.missing[i] > 0) lines.push(`${words.missing}: ${format.format(days.missing[i])} ${words.hours}`);
           return [days.titles[i], ...lines].join("\n");
         },
@@ -189,8 +191,10 @@
     const { days, words } = data;
     const box = document.getElementById("chart-strip");
     const cells = [];
+    const notYet = [];
     const marks = { missing: [], estimated: [], bridged: [] };
     data.strip.forEach((row, y) => row.forEach((code, x) => {
+      if (code === NOT_YET) notYet.push([x, y, code]);
       if (code < 0) return;
       cells.push([x, y, code]);
       // One mark for each hour, so that it can also be seen on a telephone.
@@ -210,9 +214,14 @@
         axisLabel: { ...label(), interval: (i) => i % (narrow(box) ? 24 : 12) === 0, showMaxLabel: false } }),
       yAxis: axis({ type: "category", inverse: true, data: days.labels, splitLine: { show: false }, axisLabel: { ...label(), interval: 2 } }),
       visualMap: { show: false, type: "piecewise", dimension: 2, seriesIndex: 0, pieces: STATES.map((state, code) => ({ value: code, color: ink(state === "metered" ? "--metered-pale" : `--${state}`) })) },
-      tooltip: tooltip({ formatter: (cell) => `${days.titles[cell.value[1]]}, ${time(cell.value[0])}\n${words[STATES[cell.value[2]]]}` }),
+      tooltip: tooltip({ formatter: (cell) => `${days.titles[cell.value[1]]}, ${time(cell.value[0])}\n${words[STATES[cell.value[2]] || "notyet"]}` }),
       series: [
         { type: "heatmap", data: cells, progressive: 0, itemStyle: { borderColor: ink("--paper"), borderWidth: narrow(box) ? 0 : 0.5 }, emphasis: { itemStyle: { borderColor: ink("--ink"), borderWidth: 1 } } },
+        { type: "custom", data: notYet, clip: true, renderItem: (_, api) => {
+          const [width, height] = api.size([1, 1]);
+          const [x, y] = api.coord([api.value(0), api.value(1)]);
+          return { type: "rect", shape: { x: x - width / 2, y: y - height / 2, width, height: height - 0.5 }, style: { fill: ink("--line") } };
+        } },
         mark("bridged"), mark("estimated"), mark("missing"),
       ],
     }, true);
