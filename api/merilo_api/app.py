@@ -16,6 +16,7 @@ from merilo_adapters.stores import Store
 from merilo_api import catalogue, energy, health, now, numbers, openapi, problems
 from merilo_api.limits import Door
 from merilo_api.page import routes as page
+from merilo_api.page.shell import Here, Shell
 from merilo_api.rates import Rates
 
 
@@ -40,11 +41,14 @@ class Application(FastAPI):
         await self.door(scope, receive, send)
 
 
-def create_app(registry: Registry, work: Work, stores: Stores, clock: Clock, rates: Rates | None = None) -> Application:
+def create_app(
+    registry: Registry, work: Work, stores: Stores, clock: Clock, rates: Rates | None = None, shell: Here = Shell
+) -> Application:
     """The API and the page of one installation.
 
     Args:
         rates: Counts requests; None: by the monotonic clock.
+        shell: What commands must name on this machine; asked anew for each request.
     """
     app = Application(
         title="Merilo",
@@ -58,6 +62,7 @@ def create_app(registry: Registry, work: Work, stores: Stores, clock: Clock, rat
     )
     app.state.registry, app.state.work, app.state.stores, app.state.clock = registry, work, stores, clock
     app.state.rates = rates if rates is not None else Rates()
+    app.state.shell = shell
     problems.install(app)
     for part in (catalogue, energy, numbers, now, health, openapi, page):
         app.include_router(part.router)

@@ -23,6 +23,7 @@ from merilo_api.bodies import respond
 from merilo_api.catalogue import Who, registry_of
 from merilo_api.numbers import Language
 from merilo_api.page.notices import told
+from merilo_api.page.shell import shell_of
 from merilo_api.page.words import Words, of_request
 from merilo_api.params import strict
 from merilo_api.sums import booked_ms
@@ -65,6 +66,7 @@ class CompanyHealth:
         self._stores = request.app.state.stores
         self._company = company
         self._words = words
+        self._shell = shell_of(request)
         self._now_ms: int = request.app.state.clock.now_ms()
         self._notices: list[dict[str, Any]] = []
 
@@ -99,7 +101,7 @@ class CompanyHealth:
         return found
 
     def _note(self, code: str, **parameters: Any) -> None:
-        self._notices.append(told(code, parameters, self._words))
+        self._notices.append(told(code, parameters, self._words, self._shell))
 
     def _of_registry(self, sites: Sequence[Site], gateways: Sequence[Gateway], devices: Sequence[Device]) -> None:
         company = self._company.id

@@ -14,6 +14,7 @@ from merilo_api.bodies import respond
 from merilo_api.catalogue import Who, current, registry_of, site_of
 from merilo_api.numbers import Language, store_of
 from merilo_api.page.notices import told
+from merilo_api.page.shell import Shell, shell_of
 from merilo_api.page.view import Booked, MeterView, PageView, Reader
 from merilo_api.page.words import Words, of_request
 from merilo_api.params import strict
@@ -43,17 +44,17 @@ def now(request: Request, company: str, site: str, who: Who, lang: Language = No
         "tz": place.zone,
         "total": _meter(view.total) if view.total is not None else None,
         "meters": [_meter(row) for row in view.meters],
-        "notices": lacks(view, of_request(request)),
+        "notices": lacks(view, of_request(request), shell_of(request)),
     }
     return respond(request, body)
 
 
-def lacks(view: PageView, words: Words) -> list[dict[str, Any]]:
+def lacks(view: PageView, words: Words, shell: Shell) -> list[dict[str, Any]]:
     """What the registry lacks for a total."""
     if view.has_main or not view.meters:
         return []
     place = f"{view.site.company}/{view.site.id}"
-    return [told("no_main", {"meter": f"{place}/{view.meters[0].meter}"}, words)]
+    return [told("no_main", {"meter": f"{place}/{view.meters[0].meter}"}, words, shell)]
 
 
 def _meter(row: MeterView) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from merilo_api.access import BEARER
 from merilo_api.bodies import field, has, instants, meta, respond
 from merilo_api.catalogue import Who, registry_of, site_of
 from merilo_api.page.notices import event_text, told
+from merilo_api.page.shell import shell_of
 from merilo_api.page.words import Words, of_request
 from merilo_api.params import POINTS_MAX, Count, Range, resolution, strict, time_range, too_long, whole, zone
 from merilo_api.problems import Refused, near
@@ -82,7 +83,9 @@ def unknown_meter(request: Request, site: Site, meter: str | None, words: Words)
     known = {version.meter for version in registry_of(request).meters(site.company, site.id)}
     if meter is None or meter in known:
         return []
-    return [told("unknown_meter", {"meter": meter[:40], "known": ", ".join(sorted(known)[:20])}, words)]
+    return [
+        told("unknown_meter", {"meter": meter[:40], "known": ", ".join(sorted(known)[:20])}, words, shell_of(request))
+    ]
 
 
 @router.get(

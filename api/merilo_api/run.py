@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -15,6 +16,7 @@ from merilo_adapters.company_stores import CompanyStores
 from merilo_adapters.installation import installation
 from merilo_adapters.registry import Registry
 from merilo_api.app import create_app
+from merilo_api.page.shell import shell_at, usual_data
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,9 @@ def serve(data: Path | None, host: str, port: int, *, verbose: bool = False) -> 
     place = installation(data)
     with listening(host, port) as door:
         registry = Registry.open(place.registry_url, actor="api")
-        app = create_app(registry, registry.work(), CompanyStores(place, registry), Clock.from_text(place.clock))
+        stores, clock = CompanyStores(place, registry), Clock.from_text(place.clock)
+        shell = partial(shell_at, place.data, usual_data())
+        app = create_app(registry, registry.work(), stores, clock, shell=shell)
         config = uvicorn.Config(
             app,
             log_level="warning",

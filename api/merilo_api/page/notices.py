@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from merilo_api.page.shell import Shell
 from merilo_api.page.words import Words
 
 SHOWN_MAX = 6
@@ -22,9 +23,11 @@ class Sentence(NamedTuple):
     command: str = ""
 
 
-def told(code: str, parameters: Mapping[str, Any], words: Words) -> dict[str, Any]:
-    """A notice as the API gives it: a code with parameters, and words."""
-    return {"code": code, "parameters": dict(parameters), **_SENTENCES[code](parameters, words)._asdict()}
+def told(code: str, parameters: Mapping[str, Any], words: Words, shell: Shell) -> dict[str, Any]:
+    """A notice as the API gives it: a code with parameters, words, and the command as it is typed on that machine."""
+    found = _SENTENCES[code](parameters, words)
+    sentence = found._replace(command=shell.typed(found.command))
+    return {"code": code, "parameters": dict(parameters), **sentence._asdict()}
 
 
 def most_urgent(notices: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -70,7 +73,7 @@ def _device_silent(given: Mapping[str, Any], words: Words) -> Sentence:
         "warning",
         words.text("Device {device} does not answer.", device=given["device"]),
         words.text("Check its supply and its cable, then read it from the gateway's machine:"),
-        f"merilo gateway read {given['device']}",
+        f"merilo gateway read {given['device']} -c gateway.yaml",
     )
 
 

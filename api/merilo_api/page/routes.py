@@ -23,6 +23,7 @@ from merilo_api.health import company_health
 from merilo_api.now import lacks
 from merilo_api.page import charts, quality
 from merilo_api.page.notices import most_urgent
+from merilo_api.page.shell import shell_of
 from merilo_api.page.static_files import YEAR_S, Files
 from merilo_api.page.view import PageView, Reader
 from merilo_api.page.words import LANGUAGE_COOKIE, LANGUAGES, Words, of_request
@@ -59,6 +60,7 @@ def _render(request: Request, name: str, words: Words, status: int = 200, **valu
         lang=words.language,
         languages=others,
         with_key=COOKIE in request.cookies,
+        typed=shell_of(request).typed,
         **values,
     )
     answer = HTMLResponse(
@@ -129,7 +131,7 @@ def _company(
         reader = Reader(store, site, now_ms, registry.decision_records(company.id, site.id), devices)
         meters = current(registry.meters(company.id, site.id), now_ms)
         view = reader.page(meters, chosen if is_id(chosen) else None)
-        notices += lacks(view, words)
+        notices += lacks(view, words, shell_of(request))
         device_rows = quality.device_views(store, site, devices, health, now_ms)
     except (StoreError, ConfigError) as error:
         log.warning("page without numbers company=%s reason=%s", company.id, error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -28,6 +28,7 @@ from merilo_adapters.clock import Clock
 from merilo_adapters.registry import Registry
 from merilo_adapters.sqlite_store import SqliteStore
 from merilo_api.app import Application, create_app
+from merilo_api.page.shell import Shell
 from merilo_api.rates import Rates
 
 ZONE = "Europe/Sofia"
@@ -145,6 +146,7 @@ class Scene:
     store: SqliteStore
     keys: dict[str, str]
     now_ms: int = NOW
+    shell: Shell = field(default_factory=Shell)
 
     @classmethod
     def open(cls, folder: Path) -> Scene:
@@ -161,7 +163,7 @@ class Scene:
     def app(self, rates: Rates | None = None) -> Application:
         """The application on this installation, at the scene's instant."""
         clock = Clock(real_now_ms=lambda: self.now_ms)
-        return create_app(self.registry, self.registry.work(), self, clock, rates)
+        return create_app(self.registry, self.registry.work(), self, clock, rates, lambda: self.shell)
 
     def close(self) -> None:
         """Gives files back."""

@@ -70,7 +70,7 @@ def test_a_device_that_does_not_answer_is_named(scene: Scene) -> None:
     found = company(scene)["notices"]
 
     assert [(one["code"], one["parameters"]["device"]) for one in found] == [("device_silent", "office")]
-    assert found[0]["command"] == "merilo gateway read office"
+    assert found[0]["command"] == "merilo gateway read office -c gateway.yaml"
 
 
 def test_new_devices_are_one_notice_however_many(scene: Scene) -> None:
@@ -203,6 +203,7 @@ def test_notices_speak_the_language_asked_for(empty: Scene) -> None:
 
 def test_every_notice_ends_with_a_step() -> None:
     from merilo_api.page.notices import told
+    from merilo_api.page.shell import Shell
     from merilo_api.page.words import Words
 
     given = {
@@ -219,7 +220,7 @@ def test_every_notice_ends_with_a_step() -> None:
     }
     for code in CODES:
         for language in ("en", "bg"):
-            found = told(code, given, Words(language))
+            found = told(code, given, Words(language), Shell())
             assert found["level"] in ("fault", "warning", "step")
             assert found["text"].endswith(".")
             assert found["step"].endswith((".", ":", "main"))
