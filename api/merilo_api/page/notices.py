@@ -97,8 +97,9 @@ def _store_away(given: Mapping[str, Any], words: Words) -> Sentence:
         "fault",
         words.text("The store of the numbers does not answer."),
         words.text(
-            "No reading is lost: the gateways keep them until it is back. Start the store, then look here again."
+            "No reading is lost: the gateways keep them until it is back. Start the store; this says what else is wrong:"
         ),
+        "merilo doctor",
     )
 
 
@@ -110,7 +111,8 @@ def _store_forgot(given: Mapping[str, Any], words: Words) -> Sentence:
             "The store has lost what it had taken of {number} days; it is being fetched again from the gateways.",
             int(given["days"]),
         ),
-        words.text("Nothing to do: figures of these days may change until this notice is gone."),
+        words.text("Figures of these days may change until this notice is gone. This says what is still missing:"),
+        "merilo store check",
     )
 
 

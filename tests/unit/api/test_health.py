@@ -12,7 +12,9 @@ from merilo.instants import HOUR_MS, MINUTE_MS
 from merilo.ports import Point
 from merilo_adapters.registry.work import DeadLetter, WorkBatch
 from merilo_adapters.stores import Store
-from merilo_api.page.notices import CODES
+from merilo_api.page.notices import CODES, told
+from merilo_api.page.shell import Shell
+from merilo_api.page.words import Words
 from unit.api.asking import Client
 from unit.api.scene import ACME, BETA, FIRST, NOW, Scene, write_life
 
@@ -201,11 +203,21 @@ def test_notices_speak_the_language_asked_for(empty: Scene) -> None:
     assert company(empty, headers={"Accept-Language": "bg-BG,bg;q=0.9"})["notices"][0]["text"] == "Още няма шлюз."
 
 
-def test_every_notice_ends_with_a_step() -> None:
-    from merilo_api.page.notices import told
-    from merilo_api.page.shell import Shell
-    from merilo_api.page.words import Words
+@pytest.mark.parametrize(
+    ("code", "command"),
+    [
+        ("store_away", "merilo doctor"),
+        ("store_forgot", "merilo store check"),
+        ("messages_refused", "merilo collector dead list"),
+    ],
+)
+def test_what_is_wrong_here_names_the_command_that_looks_at_it(code: str, command: str) -> None:
+    for language in ("en", "bg"):
+        found = told(code, {"days": 2, "number": 3, "reasons": ["schema"]}, Words(language), Shell("/srv/m"))
+        assert found["command"] == command.replace("merilo", "merilo --data /srv/m", 1)
 
+
+def test_every_notice_ends_with_a_step() -> None:
     given = {
         "site": "acme/hq",
         "gateway": "gw1",
