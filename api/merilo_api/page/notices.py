@@ -97,7 +97,7 @@ def _store_away(given: Mapping[str, Any], words: Words) -> Sentence:
         "fault",
         words.text("The store of the numbers does not answer."),
         words.text(
-            "No reading is lost: the gateways keep them until it is back. Start the store; this says what else is wrong:"
+            "No reading is lost: the gateways keep them until it is back. Start the store; this says what is wrong:"
         ),
         "merilo doctor",
     )
