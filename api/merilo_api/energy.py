@@ -33,9 +33,7 @@ from merilo_api.numbers import (
     meters_asked,
     span_of,
     store_of,
-    unknown_meter,
 )
-from merilo_api.page.words import of_request
 from merilo_api.params import Range, resolution, strict, whole
 from merilo_api.problems import Refused, near
 from merilo_api.sums import EnergyRows, booked_ms, sums
@@ -86,7 +84,7 @@ def energy(
         "meta": meta(span, step, unit="Wh"),
         "series": [energy_series(one, step, span.tz.key) for one in found],
         "sums": sums(rows, span.start_ms, span.end_ms, span.tz.key, now_ms),
-        "notices": unknown_meter(request, place, meter, of_request(request)),
+        "notices": [],
         "next": None,
     }
     return respond(request, body, span=span, table="series", name=f"{company}-{site}-energy-{step}")

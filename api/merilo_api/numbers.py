@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Security
@@ -15,8 +16,7 @@ from merilo_api import answers
 from merilo_api.access import BEARER
 from merilo_api.bodies import field, has, instants, meta, respond
 from merilo_api.catalogue import Who, registry_of, site_of
-from merilo_api.page.notices import event_text, told
-from merilo_api.page.shell import shell_of
+from merilo_api.page.notices import event_text
 from merilo_api.page.words import Words, of_request
 from merilo_api.params import POINTS_MAX, Count, Range, resolution, strict, time_range, too_long, whole, zone
 from merilo_api.problems import Refused, near
@@ -27,6 +27,8 @@ router = APIRouter(
 
 SERIES_MAX = 200
 """Series of one answer."""
+KNOWN_SHOWN = 20
+"""Names that a refusal lists."""
 
 From = Annotated[str | None, Query(alias="from", description="First instant, included: RFC 3339 with its offset")]
 To = Annotated[str | None, Query(description="End, excluded: RFC 3339 with its offset; now by default")]
@@ -68,24 +70,24 @@ def meters_asked(request: Request, site: Site, meter: str | None) -> int:
     """How many meters an answer is about.
 
     Raises:
-        Refused: More than one answer may hold.
+        Refused: No such meter, or more than one answer may hold.
     """
+    known = {version.meter for version in registry_of(request).meters(site.company, site.id)}
     if meter is not None:
+        _known("meter", meter, sorted(known))
         return 1
-    found = len({version.meter for version in registry_of(request).meters(site.company, site.id)})
+    found = len(known)
     if found > SERIES_MAX:
         raise Refused(422, "too_many_series", f"more than {SERIES_MAX} meters: name one with meter=", "query/meter")
     return found
 
 
-def unknown_meter(request: Request, site: Site, meter: str | None, words: Words) -> list[dict[str, Any]]:
-    """A notice for a filter that fits no meter: the answer is empty, and says why."""
-    known = {version.meter for version in registry_of(request).meters(site.company, site.id)}
-    if meter is None or meter in known:
-        return []
-    return [
-        told("unknown_meter", {"meter": meter[:40], "known": ", ".join(sorted(known)[:20])}, words, shell_of(request))
-    ]
+def _known(what: str, asked: str, known: Sequence[str]) -> None:
+    """Refuses a name that the site does not have: an empty answer would look like one without numbers."""
+    if asked not in known:
+        some = ", ".join(known[:KNOWN_SHOWN]) + (", …" if len(known) > KNOWN_SHOWN else "")
+        detail = f"{what}: expected one of {some or 'none yet'}; found {asked[:40]!r}{near(asked, known)}"
+        raise Refused(422, f"unknown_{what}", detail, f"query/{what}")
 
 
 @router.get(
@@ -113,13 +115,11 @@ def series(
     span = span_of(request, place, from_, to, period, last, tz, "24h")
     if device is not None and meter is not None:
         raise Refused(422, "meter_and_device", "expected meter= or device=, found both", "query/meter")
-    words = of_request(request)
     if device is not None:
-        step, rows, notices = "raw", _readings(request, place, span, device, quantity), []
+        step, rows = "raw", _readings(request, place, span, device, quantity)
     else:
         step, rows = "1m", _power(request, place, span, quantity, meter)
-        notices = unknown_meter(request, place, meter, words)
-    body = {"meta": meta(span, step), "series": rows, "notices": notices, "next": None}
+    body = {"meta": meta(span, step), "series": rows, "notices": [], "next": None}
     return respond(request, body, span=span, table="series", name=f"{company}-{site}-{quantity}")
 
 
@@ -128,6 +128,8 @@ def _readings(request: Request, place: Site, span: Range, device: str, quantity:
     gateway, _, name = device.partition("/")
     if not gateway or not name:
         raise Refused(422, "device", f"device: expected gateway/device, found {device[:60]!r}", "query/device")
+    found = registry_of(request).devices(place.company, place.id)
+    _known("device", device, sorted(f"{one.key.gateway}/{one.key.device}" for one in found))
     if quantity not in QUANTITIES:
         hint = near(quantity, sorted(QUANTITIES))
         detail = f"quantity: there is no {quantity[:40]!r}{hint}"

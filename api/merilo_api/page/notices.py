@@ -159,14 +159,6 @@ def _no_main(given: Mapping[str, Any], words: Words) -> Sentence:
     )
 
 
-def _unknown_meter(given: Mapping[str, Any], words: Words) -> Sentence:
-    return Sentence(
-        "warning",
-        words.text("There is no meter {meter} here.", meter=given["meter"]),
-        words.text("Known are: {known}", known=given["known"] or "–"),
-    )
-
-
 _SENTENCES: dict[str, Callable[[Mapping[str, Any], Words], Sentence]] = {
     "no_gateway": _no_gateway,
     "gateway_never_seen": _gateway_never_seen,
@@ -179,7 +171,6 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any], Words], Sentence]] = {
     "books_behind": _books_behind,
     "messages_refused": _messages_refused,
     "no_main": _no_main,
-    "unknown_meter": _unknown_meter,
 }
 CODES = tuple(_SENTENCES)
 """Every code a notice can have."""

@@ -127,14 +127,6 @@ def test_a_role_selects_its_meters(single: Client) -> None:
     assert [one["id"] for one in body["series"]] == [one["meter"] for one in body["sums"]] == ["servers"]
 
 
-def test_an_unknown_meter_is_named_with_those_that_are_known(single: Client) -> None:
-    body = single.get(f"{ENERGY}?last=2d&meter=server")
-
-    assert body["series"] == []
-    assert body["notices"][0]["parameters"] == {"meter": "server", "known": "main, office, servers"}
-    assert "server" in body["notices"][0]["text"]
-
-
 def test_decisions_behind_a_figure_are_named(scene: Scene) -> None:
     scene.registry.add_decision(
         DecisionRecord(

@@ -49,8 +49,24 @@ def test_readings_of_a_device_are_given_as_read(scene: Scene) -> None:
     assert row["value"] == [231.2, 0.0]
 
 
-def test_a_device_that_is_not_there_has_no_series(single: Client) -> None:
-    assert single.get(f"{SITE}/series?last=2h&device=gw9/nobody")["series"] == []
+@pytest.mark.parametrize(
+    ("query", "what", "hint"),
+    [
+        ("energy?last=2d&meter=server", "meter", "expected one of main, office, servers; found 'server'"),
+        ("series?last=2h&meter=server", "meter", "did you mean 'servers'?"),
+        ("series?last=2h&device=gw1/mian&quantity=voltage_l1_n_v", "device", "did you mean 'gw1/main'?"),
+        ("series?last=2h&device=gw9/nobody", "device", "expected one of gw1/main, gw1/office, gw1/servers"),
+    ],
+)
+def test_a_name_that_the_site_does_not_have_is_refused_with_those_it_has(
+    single: Client, query: str, what: str, hint: str
+) -> None:
+    answer = single.ask(f"{SITE}/{query}")
+    body = answer.json()
+
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert (body["code"], body["errors"][0]["pointer"]) == (f"unknown_{what}", f"query/{what}")
+    assert hint in body["detail"]
 
 
 def test_days_of_quality_come_per_device(single: Client) -> None:
