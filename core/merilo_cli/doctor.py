@@ -15,6 +15,7 @@ import typer
 
 from merilo.errors import ConfigError, MeriloError, StoreError
 from merilo.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_text
+from merilo_cli.site_file import SITE_FILE, WHAT_TO_DO, missing_ports
 
 if TYPE_CHECKING:
     from merilo_adapters.installation import Installation
@@ -36,7 +37,7 @@ class Finding:
     good: bool
     found: str
     step: str = ""
-    """What to do; empty where all is well."""
+    """What to do; beside what is good only where it is a step that waits, as for a new device."""
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False) -> None:
@@ -77,6 +78,7 @@ def examine(place: Installation) -> Iterator[Finding]:
         f"{len(companies)} companies at {place.registry_url.split('@')[-1]}",
         "" if companies else 'merilo company add acme --name "Acme Ltd"',
     )
+    yield from _ports(place.data)
     yield _broker(place)
     yield _waiting(registry)
     yield from _dropped(registry, now_ms)
@@ -110,6 +112,22 @@ def _rights(data: Path) -> Finding:
     if open_files:
         return Finding("secrets", False, f"others may read {', '.join(open_files)}", f"chmod 600 {data}/*.password")
     return Finding("data folder", True, str(data))
+
+
+def _ports(data: Path) -> Iterator[Finding]:
+    """Serial ports of the gateway that 'merilo up' runs from this folder."""
+    file = data / SITE_FILE
+    if not file.exists():
+        return
+    from merilo_adapters.yaml_file import load_yaml
+
+    try:
+        settings = load_yaml(file).data
+    except ConfigError as error:
+        yield Finding("gateway's file", False, str(error), f"merilo gateway check -c {file} --offline")
+        return
+    for path in missing_ports(settings) if isinstance(settings, dict) else ():
+        yield Finding("serial port", False, f"{path} is not there", WHAT_TO_DO.capitalize())
 
 
 def _broker(place: Installation) -> Finding:
@@ -175,6 +193,9 @@ def _company(registry: Registry, stores: object, company: str, now_ms: int) -> I
     for gateway in gateways:
         frame = seen.get((gateway.key.site, gateway.key.gateway))
         name = "/".join(gateway.key)
+        if (frame is None or not len(frame)) and gateway.created_ms > now_ms - SILENT_MS:
+            yield Finding(f"gateway {name}", True, "too early to judge: its login was made a moment ago")
+            continue
         if frame is None or not len(frame):
             yield Finding(f"gateway {name}", False, "never heard in the last day", "merilo gateway run -c gateway.yaml")
             continue
@@ -182,11 +203,14 @@ def _company(registry: Registry, stores: object, company: str, now_ms: int) -> I
         good = up == 1.0 and at_ms > now_ms - SILENT_MS
         step = "" if good else "Check power and network at the site, then merilo gateway check"
         yield Finding(f"gateway {name}", good, f"{'up' if up == 1.0 else 'silent'} at {to_text(at_ms)}", step)
-    unconfirmed = [d.key.device for d in registry.devices(company) if not d.confirmed]
+    unconfirmed = [d for d in registry.devices(company) if not d.confirmed]
     if unconfirmed:
+        fresh = all(d.first_seen_ms > now_ms - HOUR_MS for d in unconfirmed)
+        sites = sorted({d.key.site for d in unconfirmed})
+        names = ", ".join(d.key.device for d in unconfirmed[:5]) + (", …" if len(unconfirmed) > 5 else "")
         yield Finding(
             f"devices of {company}",
-            False,
-            f"{len(unconfirmed)} wait to be confirmed: {', '.join(unconfirmed[:5])}",
-            f"merilo meter confirm {company}/<site>/<meter>",
+            fresh,
+            f"{len(unconfirmed)} {'new within the hour' if fresh else 'wait to be confirmed'}: {names}",
+            "; ".join(f"merilo meter confirm {company}/{site}" for site in sites),
         )

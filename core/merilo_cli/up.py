@@ -13,6 +13,7 @@ import typer
 from merilo.errors import ConfigError
 from merilo.ids import GatewayKey
 from merilo_cli.chain import PAGE_FILE, Chain, alone, until_told, write_secret
+from merilo_cli.site_file import SITE_FILE, WHAT_TO_DO, missing_ports
 
 PAGE_PORT = 8080
 
@@ -43,7 +44,7 @@ def _run(file: Path, settings: Mapping[str, Any], folder: Path) -> None:
     login, password = chain.login(key)
     try:
         chain.start_broker()
-        path = folder / "site.yaml"
+        path = folder / SITE_FILE
         write_secret(path, gateway_text(file, chain.broker_port, login, password))
         http = settings.get("http") or {}
         chain.start_server(int(http.get("port", PAGE_PORT)))
@@ -85,13 +86,9 @@ def read_site(file: Path) -> Mapping[str, Any]:
 
 def missing_lines(settings: Mapping[str, Any]) -> list[str]:
     """What to say of serial ports that are in the file and not on this machine."""
-    buses = settings.get("buses")
-    paths = [bus.get("device") for bus in buses if isinstance(bus, dict)] if isinstance(buses, list) else []
     return [
-        f"bus        {path} is not there: plug the adapter in, or correct 'device' (ls /dev/serial/by-id);"
-        " it is opened as soon as it appears"
-        for path in paths
-        if isinstance(path, str) and path and not Path(path).exists()
+        f"bus        {path} is not there: {WHAT_TO_DO}; it is opened as soon as it appears"
+        for path in missing_ports(settings)
     ]
 
 
