@@ -209,13 +209,13 @@ _WORDS = {
     "greater_than_equal": "expected at least {ge}",
     "greater_than": "expected more than {gt}",
     "literal_error": "expected {expected}",
-    "string_too_short": "expected at least {min_length} characters",
+    "string_too_short": "expected a text of {min_length} or more characters",
     "string_too_long": "expected at most {max_length} characters",
     "string_pattern_mismatch": "expected a text like {pattern}",
 }
 """Our words for what the library says of one value, by its kind of error; what was found follows."""
 _WHOLE = {
-    "too_short": "expected at least {min_length} entries, found {actual_length}",
+    "too_short": "expected {min_length} or more entries, found {actual_length}",
     "too_long": "expected at most {max_length} entries, found {actual_length}",
     "tuple_type": "expected a list: entries that begin with a dash",
     "list_type": "expected a list: entries that begin with a dash",
@@ -237,7 +237,7 @@ def _message(fault: ErrorDetails, path: Path) -> str:
     if kind in _WORDS:
         secret = any(re.search(_HIDDEN, str(step), re.I) for step in loc)
         found = "(hidden)" if secret else repr(fault["input"])[:FOUND_MAX]
-        return f"{_WORDS[kind].format(**context)}, found {found}"
+        return f"{_WORDS[kind].format(**context)}, found {found}".replace("expected '', ", "expected ")  # empty is none
     return fault["msg"].removeprefix("Value error, ")
 
 

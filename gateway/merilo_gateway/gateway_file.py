@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import stat
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from merilo.errors import ConfigError
 from merilo.ids import check_id
 from merilo.schema import ROLES
 from merilo_adapters.mqtt import address
+from merilo_adapters.yaml_file import did_you_mean
 from merilo_gateway.modbus import Endpoint
 from merilo_gateway.units import Ct, CurrentA, DurationMs, PowerW, SizeBytes
 
@@ -54,10 +54,21 @@ def _url(text: str) -> str:
 
 def _role(text: str) -> str:
     if text and text not in ROLES:
-        near = difflib.get_close_matches(text, ROLES, 1)
-        meant = f". Did you mean {near[0]}?" if near else ""
-        raise ValueError(f"expected one of {', '.join(ROLES)}, found {text[:40]!r}{meant}")
+        meant = did_you_mean(text, ROLES)
+        raise ValueError(f"expected one of {', '.join(ROLES)}, found {text[:40]!r}{f'. {meant}' if meant else ''}")
     return text
+
+
+def _interval(at_ms: int) -> int:
+    if not INTERVAL_MIN_MS <= at_ms <= INTERVAL_MAX_MS:
+        raise ValueError(f"expected a time from 250ms to 1h, found {at_ms / 1000:g}s")
+    return at_ms
+
+
+def _size(size: int) -> int:
+    if size < SIZE_MIN:
+        raise ValueError(f"expected at least 1 MB, found {size} bytes")
+    return size
 
 
 def _one_or_more(value: object) -> object:
@@ -72,7 +83,7 @@ Url = Annotated[str, AfterValidator(_url)]
 DeviceId = Annotated[str, _id_of("device")]
 MeterId = Annotated[str, _id_of("meter")]
 Role = Annotated[str, AfterValidator(_role)]
-Interval = Annotated[DurationMs, Field(ge=INTERVAL_MIN_MS, le=INTERVAL_MAX_MS)]
+Interval = Annotated[DurationMs, AfterValidator(_interval)]
 
 
 class Secret(_Model):
@@ -125,7 +136,7 @@ class BrokerModel(_Model):
 class OutboxModel(_Model):
     """Readings on disk."""
 
-    size: Annotated[SizeBytes, Field(ge=SIZE_MIN)] = 1_000_000_000
+    size: Annotated[SizeBytes, AfterValidator(_size)] = 1_000_000_000
     grace: DurationMs = 7 * 86_400_000
     backlog_rate: Annotated[float, Field(ge=0)] = 400.0
     """Readings a second that are sent after an outage, 0 for as fast as possible."""

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from merilo.errors import ConfigError
-from merilo_adapters.yaml_file import parse_yaml
+from merilo_adapters.yaml_file import parse_yaml, validate
+from merilo_gateway.gateway_file import GatewayModel
 from merilo_gateway.settings import Settings, data_folder, settings_from
 from merilo_gateway.units import ct, current_a, duration_ms, power_w, size_bytes
 
@@ -92,6 +93,38 @@ def test_what_is_wrong_is_said_with_its_place(change: tuple[str, str], says: str
 
     assert text.startswith("gateway.yaml:")
     assert says in text
+
+
+def test_an_unknown_role_is_refused_at_its_place_with_the_roles_there_are_and_the_one_that_was_meant() -> None:
+    text = refused((HEAD + BUS).replace("role: main", "role: maim"))
+    meter = refused((HEAD + BUS).replace("role: main", "meters: [{meter: a, phase: l1, role: kitchen}]"))
+
+    lines = text.splitlines()
+    assert lines[0].startswith("gateway.yaml:10:60: ")  # 6 of indent, 3 + 10 + 25 + 9 + 6 before the value
+    assert "main, it, ups_in, ups_out, pdu, cooling, lighting, pv, office, other, unassigned" in lines[0]
+    assert lines[0].endswith("found 'maim'. did you mean 'main'?")
+    assert lines[2].index("^") == lines[1].index("maim")
+    assert "meters.0.role: expected one of main, it" in meter
+    assert "did you mean" not in meter
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("gateway: gw1", "gateway: gw1\ninterval: 1ms"), "expected a time from 250ms to 1h, found 0.001s"),
+        (("gateway: gw1", "gateway: gw1\ninterval: 9h"), "expected a time from 250ms to 1h, found 32400s"),
+        (("gateway: gw1", "gateway: gw1\noutbox: {size: 5 kB}"), "expected at least 1 MB, found 5000 bytes"),
+        (("baud: 9600", "type: usb"), "type: expected 'serial', 'tcp' or 'rtu-over-tcp', found 'usb'"),
+    ],
+)
+def test_limits_are_said_in_the_units_that_people_write(change: tuple[str, str], says: str) -> None:
+    assert says in refused((HEAD + BUS).replace(*change))
+
+
+def test_the_limits_of_an_interval_themselves_are_taken() -> None:
+    for text, ms in (("250ms", 250), ("1h", 3_600_000)):
+        file = parse_yaml((HEAD + BUS).replace("gateway: gw1", f"gateway: gw1\ninterval: {text}"), "gateway.yaml")
+        assert validate(GatewayModel, file).interval == ms
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
