@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -14,8 +15,11 @@ from merilo.errors import ConfigError
 from merilo.ids import GatewayKey
 from merilo_cli.chain import PAGE_FILE, Chain, alone, until_told, write_secret
 from merilo_cli.site_file import SITE_FILE, WHAT_TO_DO, missing_ports
+from merilo_cli.supervisor import merilo
 
 PAGE_PORT = 8080
+CHECK_MAX_S = 60.0
+"""A file is checked within a second; a small machine that is busy starting gets a minute."""
 
 
 def up(
@@ -26,6 +30,7 @@ def up(
     from merilo_adapters.installation import data_folder
 
     settings = read_site(file)
+    check_file(file)
     folder = data_folder(data)
 
     def taken(page: str) -> NoReturn:
@@ -82,6 +87,19 @@ def read_site(file: Path) -> Mapping[str, Any]:
         if not isinstance(found.get(name), str):
             raise ConfigError(str(file), f"expected {name}, found none", f"Add a line '{name}: …'")
     return found
+
+
+def check_file(file: Path) -> None:
+    """Lets the gateway check the whole file before anything runs, so that what is wrong is said once and in full.
+
+    Raises:
+        SystemExit: Something is wrong; the gateway's own words and exit code.
+    """
+    command = merilo("gateway", "check", "--offline", "-c", str(file))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_MAX_S, check=False)
+    if done.returncode not in (0, 1):  # a finding is no reason not to begin
+        _say(done.stderr.strip() or done.stdout.strip())
+        sys.exit(done.returncode)
 
 
 def missing_lines(settings: Mapping[str, Any]) -> list[str]:
