@@ -73,6 +73,9 @@ def set_device(
         raise ArgumentError("--max-power-w", "expected this, --rated-current-a or --zero-is-valid, found none")
     if max_power_w is not None and rated_current_a is not None:
         raise ArgumentError("--rated-current-a", "expected either this or --max-power-w, found both")
+    for option, given in (("--max-power-w", max_power_w), ("--rated-current-a", rated_current_a)):
+        if given is not None and not given > 0:
+            raise ArgumentError(option, f"expected more than 0, found {given:g}")
     from merilo_adapters.registry import KEEP
     from merilo_adapters.registry.facts import rated_power_w
 

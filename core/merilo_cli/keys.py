@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from merilo_cli.arguments import Json, Yes, now_ms, registry, shown
-from merilo_cli.output import say, show, show_one, sure
+from merilo_cli.output import ArgumentError, say, show, show_one, sure
 from merilo_cli.words import word
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ def add_key(
     as_json: Json = False,
 ) -> None:
     """Makes an API key and shows it, once."""
+    from merilo_adapters.registry import SCOPES
+
+    for one in scope or ():
+        if one not in SCOPES:
+            raise ArgumentError("--scope", f"expected some of {', '.join(SCOPES)}, found {one[:40]!r}")
     with registry() as found:
         key, text = found.add_key(company or None, scope or ["read:series"], name, now_ms())
     show_one({**_row(key), "key": text}, as_json=as_json)
@@ -48,6 +53,8 @@ def list_keys(
 ) -> None:
     """Shows API keys, without their secrets."""
     with registry() as found:
+        if company:
+            found.company(company)
         rows = [_row(key) for key in found.list_keys(company or None)]
     show(rows, ("id", "company", "scopes", "name", "created", "revoked"), as_json=as_json)
 

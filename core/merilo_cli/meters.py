@@ -8,7 +8,7 @@ import typer
 
 from merilo.ids import DeviceKey, MeterKey, is_id
 from merilo.schema import ROLES
-from merilo.site import MeterVersion, Phase
+from merilo.site import MeterVersion, Phase, parse_expression
 from merilo_cli.arguments import Json, company_or_site, instant_of, meter_of, now_ms, registry, shown, site_of
 from merilo_cli.output import ArgumentError, say, show
 from merilo_cli.words import word
@@ -97,6 +97,11 @@ def set_meter(
         raise ArgumentError("--expression", "expected either this or --device, found both")
     if role and role not in ROLES:
         raise ArgumentError("--role", f"expected one of {', '.join(ROLES)}, found {role[:40]!r}")
+    if expression:
+        try:
+            parse_expression(expression)
+        except ValueError as error:
+            raise ArgumentError("--expression", str(error)) from None
     if phase not in _PHASES or (phase and not device):
         raise ArgumentError("--phase", f"expected l1, l2 or l3 with --device, found {phase[:20]!r}")
     with registry() as found:

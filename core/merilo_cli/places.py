@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
@@ -66,6 +67,10 @@ def add_site(
 ) -> None:
     """Adds a site to a company."""
     company, site_id = site_of(site)
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ArgumentError("--zone", f"expected an IANA name as Europe/Sofia, found {zone[:60]!r}") from None
     try:
         new = Site(
             company=company,

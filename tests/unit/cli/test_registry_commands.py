@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -178,6 +179,17 @@ def test_meters_are_confirmed_set_and_ended_in_local_time(furnished: Shell) -> N
         (("decision", "add", "swap", "acme/hq/gw1/main", "--reason", "x"), "--at: expected for swap"),
         (("event", "list", "acme", "--kind", "party"), "--kind: expected one of ledger"),
         (("device", "set", "acme/hq/gw1/main", "--from", "start"), "--max-power-w: expected this"),
+        (
+            ("device", "set", "acme/hq/gw1/main", "--from", "start", "--max-power-w", "-5"),
+            "--max-power-w: expected more",
+        ),
+        (("device", "set", "acme/hq/gw1/main", "--from", "start", "--rated-current-a", "0"), "--rated-current-a: expe"),
+        (
+            ("meter", "set", "acme/hq/m", "--from", "start", "--expression", "main +"),
+            "--expression: expression 'main +': expected a",
+        ),
+        (("site", "add", "acme/lab", "--zone", "Europe/Sofa"), "--zone: expected an IANA name"),
+        (("key", "add", "excel", "--scope", "write:all"), "--scope: expected some of read:series"),
     ],
 )
 def test_a_wrong_argument_is_a_usage_error_that_names_it(furnished: Shell, argv: tuple[str, ...], message: str) -> None:
@@ -222,6 +234,11 @@ def test_events_are_listed_by_place_and_kind(furnished: Shell) -> None:
     [event] = furnished.json("event", "list", "acme/hq", "--from", "2025-11-01", "--to", "2025-12-01")
     assert (event["place"], event["code"], event["at"]) == ("hq/gw1", "uplink", "2025-11-25T02:00:00+02:00")
     assert furnished.json("event", "list", "acme", "--from", "2025-11-01", "--kind", "quality") == []
+
+
+def test_a_list_of_a_company_that_does_not_exist_is_refused_by_every_noun(furnished: Shell) -> None:
+    for noun in ("site", "gateway", "device", "meter", "decision", "event", "key"):
+        assert "company ghost: the registry has none of that id" in furnished.run(noun, "list", "ghost", code=1)[1]
 
 
 @pytest.mark.parametrize("noun", ["meter", "device", "event", "decision"])
@@ -272,3 +289,22 @@ def test_an_instant_is_local_unless_it_has_an_offset(text: str, wanted: int) -> 
 def test_a_local_time_that_is_missing_or_comes_twice_is_refused(text: str) -> None:
     with pytest.raises(ArgumentError, match="the clocks change"):
         instant_of(text, "--from", "Europe/Sofia")
+
+
+def test_the_help_of_role_names_every_role(furnished: Shell) -> None:
+    said = furnished.run("meter", "set", "--help")[0]
+
+    for role in (
+        "main",
+        "it",
+        "ups_in",
+        "ups_out",
+        "pdu",
+        "cooling",
+        "lighting",
+        "pv",
+        "office",
+        "other",
+        "unassigned",
+    ):
+        assert re.search(rf"\b{role}\b", said), role
