@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 _INSTANT = ("swap", "confirm", "reclassify")
-_COLUMNS = ("number", "kind", "target", "from", "to", "parameters", "reason", "author", "revoked")
+_COLUMNS = ("number", "kind", "target", "from", "to", "parameters", "reason", "author", "revoked", "revoke_reason")
 
 
-def _row(record: DecisionRecord, zone: str) -> dict[str, object]:
+def _row(record: DecisionRecord, zone: str, revoke_reason: str = "") -> dict[str, object]:
     return {
         "number": record.number,
         "kind": record.kind,
@@ -44,6 +44,7 @@ def _row(record: DecisionRecord, zone: str) -> dict[str, object]:
         "created": shown(record.created_ms, zone),
         "revoked": shown(record.revoked_ms, zone),
         "revoked_by": record.revoked_by,
+        "revoke_reason": revoke_reason,
     }
 
 
@@ -132,19 +133,26 @@ def list_decisions(
         company, site = company_or_site(found, place)
         zones = {one.id: one.zone for one in found.sites(company)}
         records = found.decision_records(company, site or None)
-    rows = [_row(one, zones[one.site]) for one in records if all_of_them or one.revoked_ms is None]
+        reasons = found.revoke_reasons([one.number for one in records if one.revoked_ms is not None])
+    wanted = [one for one in records if all_of_them or one.revoked_ms is None]
+    rows = [_row(one, zones[one.site], reasons.get(one.number, "")) for one in wanted]
     show(rows, _COLUMNS, as_json=as_json)
 
 
 @app.command("revoke")
 def revoke_decision(
     number: Annotated[int, typer.Argument(help="As the list shows it.")],
+    reason: Annotated[str, typer.Option(help="Why; people read it years later.")] = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Revokes a decision: the figures become what they were without it."""
+    from merilo_adapters.registry.decisions import REASON_MAX
+
+    if len(reason) > REASON_MAX:
+        raise ArgumentError("--reason", f"expected at most {REASON_MAX} characters, found {len(reason)}")
     sure(f"Revoke decision {number}?", yes)
     with registry() as found:
-        record = found.revoke_decision(number, now_ms(), user())
+        record = found.revoke_decision(number, now_ms(), user(), reason.strip())
         zone = found.site(record.company, record.site).zone
-    show_one(_row(record, zone), as_json=as_json)
+    show_one(_row(record, zone, reason.strip()), as_json=as_json)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -410,12 +410,19 @@ class Registry:
             self._redecide(connection, found)
         return found
 
-    def revoke_decision(self, number: int, at_ms: int, by: str = "") -> DecisionRecord:
-        """Revokes a decision, as if it had never been, and marks the work."""
-        with self._change("decision.revoke", str(number), at_ms) as connection:
+    def revoke_decision(self, number: int, at_ms: int, by: str = "", reason: str = "") -> DecisionRecord:
+        """Revokes a decision, as if it had never been, and marks the work; the reason stays in the log of changes."""
+        if len(reason) > decisions.REASON_MAX:
+            raise RegistryError(f"decision {number}: expected a reason of at most {decisions.REASON_MAX} characters")
+        with self._change(decisions.REVOKE, str(number), at_ms, reason=reason) as connection:
             found = decisions.revoke(connection, number, at_ms, by or self._actor)
             self._redecide(connection, found)
         return found
+
+    def revoke_reasons(self, numbers: Collection[int]) -> dict[int, str]:
+        """Why these decisions were revoked, of those for which somebody said so."""
+        with self._database.read() as connection:
+            return decisions.revoke_reasons(connection, numbers)
 
     def _redecide(self, connection: sa.Connection, decision: DecisionRecord) -> None:
         span = (floor_ms(decision.from_ms, QUARTER_MS), decision.to_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from merilo.decisions import Decision, Kind
 
 REASON_MAX = 400
+REVOKE = "decision.revoke"
+"""What a revocation is called in the log of changes, which keeps its reason."""
 SPAN_MAX_MS = 20 * 366 * DAY_MS
 """Longest stretch of a decision."""
 
@@ -160,6 +162,16 @@ def revoke(connection: sa.Connection, number: int, at_ms: int, by: str) -> Decis
     mine = tables.decisions.c.number == number
     connection.execute(sa.update(tables.decisions).where(mine).values(revoked_ms=at_ms, revoked_by=by))
     return record(connection, number)
+
+
+def revoke_reasons(connection: sa.Connection, numbers: Collection[int]) -> dict[int, str]:
+    """Reasons of revocations by the decision's number; read from the log of changes, so only where people look."""
+    log = tables.changes.c
+    query = sa.select(log.subject, log.detail).where(log.action == REVOKE, log.subject.in_(map(str, numbers)))
+    found = {
+        int(row.subject): str(msgspec.json.decode(row.detail).get("reason", "")) for row in connection.execute(query)
+    }
+    return {number: reason for number, reason in found.items() if reason}
 
 
 def checked(new: DecisionRecord, known_devices: set[DeviceKey], known_meters: set[str]) -> None:

@@ -216,7 +216,8 @@ def test_a_decision_is_entered_listed_and_revoked(furnished: Shell) -> None:
     assert [row["number"] for row in furnished.json("decision", "list", "acme")] == [made["number"]]
     furnished.run("decision", "revoke", str(made["number"]), "--yes")
     assert furnished.json("decision", "list", "acme") == []
-    assert len(furnished.json("decision", "list", "acme/hq", "--all")) == 1
+    [revoked] = furnished.json("decision", "list", "acme/hq", "--all")
+    assert (revoked["revoked"] is not None, revoked["revoke_reason"]) == (True, "")
 
     furnished.run(
         *("decision", "add", "set_energy", "acme/hq/main", "--from", "2025-10-01", "--to", "2025-10-02"),
@@ -224,6 +225,20 @@ def test_a_decision_is_entered_listed_and_revoked(furnished: Shell) -> None:
     )
     [left] = furnished.registry().decisions("acme")[1:]
     assert left.parameters == {"energy_wh": 12000.0}
+
+
+def test_why_a_decision_was_revoked_is_kept_and_listed(furnished: Shell) -> None:
+    scale = ("decision", "add", "scale", "acme/hq/gw1/main", "--from", "2025-10-01", "--to", "2025-10-02")
+    first, second = (furnished.json(*scale, "--factor", "1.5", "--reason", "CT 150/5")[0]["number"] for _ in range(2))
+
+    [said] = furnished.json("decision", "revoke", str(first), "--reason", " the plate says 100/5 ", "--yes")
+    furnished.run("decision", "revoke", str(second), "--yes")
+
+    listed = {one["number"]: one["revoke_reason"] for one in furnished.json("decision", "list", "acme", "--all")}
+    assert said["revoke_reason"] == "the plate says 100/5"
+    assert listed == {first: "the plate says 100/5", second: ""}
+    assert "the plate says 100/5" in furnished.run("decision", "list", "acme", "--all")[0]
+    furnished.run("decision", "revoke", "1", "--reason", "x" * 401, "--yes", code=2)
 
 
 def test_events_are_listed_by_place_and_kind(furnished: Shell) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from merilo.decisions import Decision
-from merilo.errors import ConflictError, NotFoundError
+from merilo.errors import ConflictError, NotFoundError, RegistryError
 from merilo.ids import DeviceKey, MeterKey, RegisterKey
 from merilo.instants import DAY_MS, HOUR_MS, QUARTER_MS
 from merilo_adapters.registry import FORM, DecisionRecord, Registry, Work
@@ -69,6 +69,18 @@ def test_a_revoked_decision_stays_and_marks_its_rows_again(metered: Registry, wo
     assert [one[:3] for one in work.pending(10)] == [(RegisterKey(*MAIN, FORM), NOW - DAY_MS, NOW)]
     with pytest.raises(ConflictError, match="is revoked already"):
         metered.revoke_decision(record.number, NOW)
+
+
+def test_the_reason_of_a_revocation_is_kept_with_the_decision_it_revokes(metered: Registry) -> None:
+    numbers = [metered.add_decision(scale()).number for _ in range(3)]
+    metered.revoke_decision(numbers[0], NOW, "ivan", "wrong plate")
+    metered.revoke_decision(numbers[1], NOW, "ivan")
+
+    assert metered.revoke_reasons(numbers) == {numbers[0]: "wrong plate"}
+    assert metered.revoke_reasons([]) == {}
+    metered.revoke_decision(numbers[2], NOW, "ivan", "x" * 400)
+    with pytest.raises(RegistryError, match="at most 400"):
+        metered.revoke_decision(numbers[2], NOW, "ivan", "x" * 401)
 
 
 def test_energy_set_on_a_meter_marks_the_devices_behind_it(metered: Registry, work: Work) -> None:
