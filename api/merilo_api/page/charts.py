@@ -61,7 +61,9 @@ def live_summary(view: PageView, words: Words) -> str:
     for one in view.live:
         at_ms = one.start_ms + np.arange(len(one.power_w)) * MINUTE_MS
         power = one.power_w
-        if np.count_nonzero(~np.isnan(power)) < len(power) // 2 and len(one.quarters_ms):
+        minutes = int(np.count_nonzero(~np.isnan(power)))
+        booked = int(np.count_nonzero(~np.isnan(one.quarters_w))) * QUARTER_MS // MINUTE_MS
+        if minutes < len(power) // 2 and booked > minutes:
             at_ms, power = one.quarters_ms, one.quarters_w
         here = ~np.isnan(power)
         if not bool(here.any()):

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from merilo.frame import Frame, Instants
+from merilo.frame import Column, Frame, Instants
 from merilo.instants import HOUR_MS, QUARTER_MS, floor_ms, from_ms
 from merilo.ledger import BRIDGED, ESTIMATED, METERED, MISSING
 
@@ -57,21 +57,32 @@ _NOBODY, _NEVER = METERED + 1, METERED + 2
 """Better than every state while the worst is looked for: no meter was there yet; no such quarter of an hour."""
 
 
-def there_since(frame: Frame, seen_ms: int) -> int:
-    """When a meter came to be: rows are kept without a hole, so with its first row; until then, when it was seen."""
-    return int(frame.at_ms[0]) if len(frame) else floor_ms(seen_ms, QUARTER_MS)
+def there_since(frame: Frame, seen_ms: int, start_ms: int) -> int:
+    """When a meter came to be, as far as rows from this start on tell.
+
+    Rows are kept without a hole, so it came with its first one; until there is one, when it was seen. Of the quarter of
+    an hour in which it came nobody knows how its register stood at the start: that one is not judged where it lacks.
+    """
+    if not len(frame):
+        return floor_ms(seen_ms, QUARTER_MS)
+    first_ms = int(frame.at_ms[0])
+    came_within = first_ms > start_ms and not float(np.nan_to_num(_states(frame)[0])) > MISSING
+    return first_ms + QUARTER_MS if came_within else first_ms
 
 
-def _worst(frames: Sequence[Frame], seen_ms: Sequence[int], starts: Instants) -> Codes:
+def _states(frame: Frame) -> Column:
+    return frame.numbers.get("state", np.zeros(len(frame)))
+
+
+def _worst(frames: Sequence[Frame], since_ms: Sequence[int], starts: Instants) -> Codes:
     """The worst state of those meters that were there in each quarter of an hour."""
     state = np.full(len(starts), _NOBODY, np.int64)
-    for frame, seen in zip(frames, seen_ms, strict=True):
+    for frame, since in zip(frames, since_ms, strict=True):
         mine = np.full(len(starts), MISSING, np.int64)
-        mine[starts < there_since(frame, seen)] = _NOBODY
         at = np.searchsorted(starts, frame.at_ms)
         here = (at < len(starts)) & (starts[at.clip(max=max(0, len(starts) - 1))] == frame.at_ms) if len(starts) else []
-        stored = frame.numbers.get("state", np.zeros(len(frame)))
-        mine[at[here]] = np.nan_to_num(stored[here]).astype(np.int64)
+        mine[at[here]] = np.nan_to_num(_states(frame)[here]).astype(np.int64)
+        mine[starts < since] = _NOBODY
         state = np.minimum(state, mine)
     return state
 
@@ -85,7 +96,8 @@ def known_share(frames: Sequence[Frame], seen_ms: Sequence[int], start_ms: int, 
         start_ms: Grid instant.
         until_ms: End of the rows that can exist by now.
     """
-    state = _worst(frames, seen_ms, np.arange(start_ms, until_ms, QUARTER_MS))
+    since = [there_since(frame, seen, start_ms) for frame, seen in zip(frames, seen_ms, strict=True)]
+    state = _worst(frames, since, np.arange(start_ms, until_ms, QUARTER_MS))
     there = state[state <= METERED]
     return float(np.mean(there >= BRIDGED)) if len(there) else None
 
@@ -105,8 +117,9 @@ def strip(
     n = len(edges_ms) - 1
     starts = np.arange(int(edges_ms[0]), min(int(edges_ms[-1]), until_ms), QUARTER_MS)
     seen = [0] * len(frames) if seen_ms is None else seen_ms
-    state = _worst(frames, seen, starts)
-    since_ms = min((there_since(frame, ms) for frame, ms in zip(frames, seen, strict=True)), default=0)
+    since = [there_since(frame, ms, int(edges_ms[0])) for frame, ms in zip(frames, seen, strict=True)]
+    state = _worst(frames, since, starts)
+    since_ms = min(since, default=0)
     day = np.searchsorted(edges_ms, starts, "right") - 1
     columns = _wall(starts, tz)
     codes = np.full((n, QUARTERS), _NEVER, np.int64)

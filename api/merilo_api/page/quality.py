@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from merilo.frame import Frame
-from merilo.instants import DAY_MS
+from merilo.instants import DAY_MS, HOUR_MS
 from merilo.ports import SeriesStore
 from merilo.schema import EVENT_COUNTERS
 from merilo.site import Device, Event, Site
@@ -33,7 +33,7 @@ class DeviceView:
     """None: nothing was heard of it lately."""
     age_s: float | None
     coverage: float | None
-    """Of the last days."""
+    """Of the last days; None in the first hour of a device, and where nothing is known."""
     disturbances: int
 
 
@@ -46,7 +46,11 @@ def device_views(
     days = {(one.tags["gateway"], one.tags["device"]): one.frame for one in rows}
     live = {(one["gateway"], one["id"]): one for one in health["devices"] if one["site"] == site.id}
     known = {(one.key.gateway, one.key.device): one for one in devices}
-    return [_view(key, known.get(key), live.get(key, {}), days.get(key)) for key in sorted(known.keys() | live.keys())]
+    new = {key for key, one in known.items() if one.first_seen_ms > now_ms - HOUR_MS}  # too early to judge
+    return [
+        _view(key, known.get(key), live.get(key, {}), None if key in new else days.get(key))
+        for key in sorted(known.keys() | live.keys())
+    ]
 
 
 def _view(key: tuple[str, str], device: Device | None, live: Mapping[str, Any], days: Frame | None) -> DeviceView:

@@ -177,7 +177,7 @@ class Reader:
         envelope = summed(rows, meters, start_ms, end_ms, self.site.zone, self.now_ms)
         frames = [rows.get(meter, Frame.empty()).between(start_ms, end_ms) for meter in meters]
         seen = [self._seen_ms.get(meter, 0) for meter in meters]
-        since_ms = min(there_since(frame, ms) for frame, ms in zip(frames, seen, strict=True))
+        since_ms = min(there_since(frame, ms, start_ms) for frame, ms in zip(frames, seen, strict=True))
         known = known_share(frames, seen, start_ms, min(end_ms, self._until(frames, seen)))
         return Booked(start_ms, envelope, known=known, since_ms=since_ms if since_ms > start_ms else None)
 

@@ -127,3 +127,19 @@ def test_the_known_share_is_that_of_the_time_in_which_a_meter_was_there() -> Non
         known_share([old, new], [0, 0], start, start + 2 * hour) == 0.75
     )  # worst of both; one alone in the first hour
     assert known_share([Frame.empty()], [start + 2 * hour], start, start + 2 * hour) is None
+
+
+def test_the_quarter_of_an_hour_in_which_a_meter_came_is_not_judged_and_later_gaps_are() -> None:
+    start = at(10)
+    came = start + 2 * QUARTER_MS
+    until_ms = start + 5 * QUARTER_MS
+    new = frame(came, [0.0, 3.0, 0.0])  # it came at some minute of the first one; the last one is a gap
+    old = frame(start, [0.0, 3.0, 3.0, 3.0, 3.0])  # was there before these days: its first gap is one
+
+    found = strip([new], days(start, start + 1), TZ, until_ms)
+
+    assert found.codes[0, :5].tolist() == [NOT_YET, NOT_YET, NOT_YET, 3, 0]
+    assert found.since_ms == came + QUARTER_MS
+    assert known_share([new], [0], start, until_ms) == 0.5
+    assert known_share([frame(came, [0.0])], [0], start, came + QUARTER_MS) is None
+    assert known_share([old], [0], start, until_ms) == 0.8

@@ -14,12 +14,12 @@ from merilo import wire
 from merilo.errors import StoreUnavailableError
 from merilo.ids import DeviceKey, MeterKey
 from merilo.instants import MINUTE_MS
-from merilo.ledger import METERED
+from merilo.ledger import METERED, MISSING
 from merilo.ports import Point
 from merilo_adapters.stores import Store
 from registry_parts import birth
 from unit.api.asking import ELSEWHERE, Client
-from unit.api.scene import ACME, BOOKED, NOW, Scene, at, rows, states, write_life, write_meter
+from unit.api.scene import ACME, BOOKED, NOW, Scene, at, rows, states, write_life, write_meter, write_quality
 
 NBSP = "\u00a0"
 
@@ -313,3 +313,26 @@ def test_a_meter_of_today_has_nothing_missing_before_it_was_there(empty: Scene) 
     assert data(html)["days"]["notyet"] == [True] * 29 + [False]
     assert html.count('<td colspan="6">not yet there</td>') == 29
     assert "още го няма" in page(empty, "/?lang=bg")
+
+
+def test_a_meter_of_the_last_minutes_has_its_power_in_words_and_is_not_judged(empty: Scene) -> None:
+    empty.add_company(ACME, "Acme Ltd")
+    empty.registry.add_gateway(ACME, NOW)
+    empty.registry.see_devices([DeviceKey(*ACME, "main")], at(25, 10, 32))
+    empty.registry.set_meter(MeterKey(*ACME[:2], "main"), from_ms=0, at_ms=NOW, role="main")
+    starts, _ = states()
+    lacking = rows(lambda hour: 4_000, np.full(len(starts), MISSING)).between(at(25, 10, 30), at(25, 10, 45))
+    write_meter(empty.store, "acme", "hq", "main", "main", lacking)
+    minutes = range(at(25, 10, 33), at(25, 10, 47), MINUTE_MS)
+    empty.store.write(
+        "acme", "power_1m", [Point((*ACME[:2], "main", "main"), m, {"power_mean_w": 4e3}) for m in minutes]
+    )
+    write_quality(empty.store, ACME, "main", 0.0)
+    empty.now_ms = at(25, 10, 47)
+
+    html = page(empty)
+
+    assert f"lowest 4.00{NBSP}kW at 10:33" in html
+    assert "0% measured" not in html
+    assert "missing." not in html
+    assert ">0%<" not in html
