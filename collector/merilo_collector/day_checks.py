@@ -37,7 +37,10 @@ def checked(
     facts: Sequence[RegisterFacts],
     raw: RawReader,
 ) -> Checked | None:
-    """Looks through the local days that meet [first, last] and are over by until_ms; None where there are none."""
+    """Looks through the local days that meet [first, last] and are over by until_ms; None where there are none.
+
+    Days before the first reading that is still there are left alone: their readings have expired, their warnings stay.
+    """
     end_ms = min(last_ms + 1, until_ms)
     if not is_register(key.register) or first_ms >= end_ms:
         return None
@@ -52,4 +55,4 @@ def checked(
     over = edges[edges <= until_ms].tolist()
     if len(over) < 2:
         return None
-    return Checked(key, begin_ms, over[-1], daily_checks(trace_of(frame, key.register), facts, over))
+    return Checked(key, over[0], over[-1], daily_checks(trace_of(frame, key.register), facts, over))

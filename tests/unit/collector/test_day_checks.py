@@ -55,6 +55,13 @@ def test_every_day_of_a_touched_stretch_is_looked_through_and_none_beside_it() -
     assert len(found.events) == 4
 
 
+def test_warnings_of_days_whose_readings_have_expired_are_left_alone() -> None:
+    found = checked(KEY, MIDNIGHT - 10 * DAY_MS, MIDNIGHT, MIDNIGHT + DAY_MS, ZONE, FACTS, Minutely())
+
+    assert found is not None
+    assert (found.begin_ms, found.end_ms) == (MIDNIGHT - 2 * DAY_MS, MIDNIGHT + DAY_MS)
+
+
 def test_a_power_has_no_register_to_compare_with() -> None:
     power = KEY._replace(register="active_power_w")
 
