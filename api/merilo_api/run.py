@@ -13,10 +13,10 @@ import uvicorn
 from merilo.errors import ConfigError
 from merilo_adapters.clock import Clock
 from merilo_adapters.company_stores import CompanyStores
-from merilo_adapters.installation import installation
+from merilo_adapters.installation import installation, usual_data_folder
 from merilo_adapters.registry import Registry
 from merilo_api.app import create_app
-from merilo_api.page.shell import shell_at, usual_data
+from merilo_api.page.shell import shell_at
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def serve(data: Path | None, host: str, port: int, *, verbose: bool = False) -> 
     with listening(host, port) as door:
         registry = Registry.open(place.registry_url, actor="api")
         stores, clock = CompanyStores(place, registry), Clock.from_text(place.clock)
-        shell = partial(shell_at, place.data, usual_data())
+        shell = partial(shell_at, place.data, usual_data_folder())
         app = create_app(registry, registry.work(), stores, clock, shell=shell)
         config = uvicorn.Config(
             app,

@@ -19,11 +19,16 @@ ENVIRONMENT_FILE = "merilo.env"
 
 
 def data_folder(given: Path | None = None) -> Path:
-    """The data folder: the option, else MERILO_DATA, else /var/lib/merilo if it can be written, else the user's own."""
+    """The data folder: the option, else MERILO_DATA, else the usual one."""
     if given is not None:
         return given
     if named := os.environ.get("MERILO_DATA"):
         return Path(named)
+    return usual_data_folder()
+
+
+def usual_data_folder() -> Path:
+    """Where commands look when nothing is said: /var/lib/merilo if it can be written, else the user's own."""
     if os.access(SYSTEM_DATA, os.W_OK):
         return SYSTEM_DATA
     home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")

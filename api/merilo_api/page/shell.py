@@ -4,7 +4,6 @@ ones. Paths of this machine are told to whoever sits at it, and to nobody else.
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from pathlib import Path
 
 from fastapi import Request
 
-from merilo_adapters.installation import SYSTEM_DATA
 from merilo_api.access import is_loopback
 
 GATEWAY_FILE = "gateway.yaml"
@@ -45,13 +43,6 @@ def shell_at(data: Path, usual: Path) -> Shell:
     """Of an installation whose things lie in this folder, where commands would look into the usual one."""
     file = next((str(data / name) for name in _KEPT if (data / name).exists()), GATEWAY_FILE)
     return Shell("" if data.absolute() == usual.absolute() else str(data.absolute()), file)
-
-
-def usual_data() -> Path:
-    """Where commands look when nothing else is said."""
-    if os.access(SYSTEM_DATA, os.W_OK):
-        return SYSTEM_DATA
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "merilo"
 
 
 def shell_of(request: Request) -> Shell:
