@@ -62,7 +62,9 @@ def test_a_file_that_is_wrong_is_refused_in_full_before_anything_runs(
     assert not (tmp_path / "data").exists()
 
 
-def test_a_file_that_is_right_is_let_through(tmp_path: Path) -> None:
+def test_a_file_that_is_right_is_let_through_without_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "site.yaml").write_text(SITE)
 
     check_file(tmp_path / "site.yaml")
+
+    assert capsys.readouterr() == ("", "")
